@@ -1,0 +1,284 @@
+package segmentlog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// crashFS lets a test stop the world before the k-th operation that changes the
+// file system, and take what a power cut at that moment would leave.
+type crashFS struct {
+	vfs.FS
+	mem *vfs.MemFS
+	rng *rand.Rand
+
+	mu      sync.Mutex
+	ops     int
+	at      int // crash before this operation; 0 for never
+	percent int // of unsynced blocks and names that survive
+	crashed *vfs.MemFS
+	onCrash func()
+	fail    func(errorfs.Op) error // another fault to inject, may be nil
+}
+
+func newCrashFS(mem *vfs.MemFS, rng *rand.Rand) *crashFS {
+	c := &crashFS{mem: mem, rng: rng}
+	c.FS = errorfs.Wrap(mem, errorfs.InjectorFunc(c.inject))
+	return c
+}
+
+func (c *crashFS) inject(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() == errorfs.OpIsRead {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ops++
+	if c.ops == c.at {
+		c.crashed = c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: c.rng})
+		c.onCrash()
+	}
+	if c.fail != nil {
+		return c.fail(op)
+	}
+	return nil
+}
+
+// lineage is one log through many crashes, with the truth beside it.
+type lineage struct {
+	t    *testing.T
+	rng  *rand.Rand
+	mem  *vfs.MemFS
+	opts Options
+
+	assigned  map[uint64]int // seq → event, every number ever given out
+	published map[uint64]int // what OnCommit saw
+	next      int            // number of the next event
+	crashes   int
+}
+
+func (g *lineage) run(points int) {
+	for range points {
+		g.life()
+	}
+}
+
+// life opens the log, checks it, appends until the crash comes, and goes on with
+// what the crash left.
+func (g *lineage) life() {
+	fs := newCrashFS(g.mem, g.rng)
+	fs.at = 1 + g.rng.IntN(60)
+	fs.percent = []int{0, 30, 60, 100}[g.rng.IntN(4)]
+	var mu sync.Mutex
+	atCrash, live := map[uint64]int{}, map[uint64]int{}
+	fs.onCrash = func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for seq, n := range live {
+			atCrash[seq] = n
+		}
+	}
+	o := g.opts
+	o.FS, o.MaxHotBytes = fs, int64(1<<10+g.rng.IntN(8<<10))
+	got := newSeen()
+	o.OnCommit = func(b Batch) {
+		mu.Lock()
+		for i := range b.Len() {
+			var r Record
+			if err := b.Record(i, &r); err != nil {
+				g.t.Error(err)
+			}
+			live[r.Seq] = int(r.HostSeq)
+		}
+		mu.Unlock()
+		got.commit(b)
+	}
+	l, err := Open(o)
+	if err != nil {
+		g.t.Fatalf("crash %d: %v", g.crashes, err)
+	}
+	g.check(l)
+	for fs.crashedFS() == nil {
+		var last uint64
+		for range 1 + g.rng.IntN(8) {
+			last = g.append(l)
+		}
+		if g.rng.IntN(3) > 0 {
+			got.wait(last)
+		}
+	}
+	g.crashes++
+	if err := l.Close(); err != nil {
+		g.t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for seq, n := range atCrash {
+		g.published[seq] = n
+	}
+	g.mem = fs.crashed
+}
+
+func (c *crashFS) crashedFS() *vfs.MemFS {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.crashed
+}
+
+func (g *lineage) append(l *Log) uint64 {
+	seq, err := l.Append(context.Background(), testEntry(g.next))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if old, used := g.published[seq]; used {
+		g.t.Fatalf("seq %d named event %d and now %d", seq, old, g.next)
+	}
+	g.assigned[seq] = g.next
+	g.next++
+	return seq
+}
+
+// check compares the log after a crash with the truth: all that was published,
+// nothing that was not appended, in order.
+func (g *lineage) check(l *Log) {
+	last, missing := uint64(0), len(g.published)
+	for _, r := range readAll(g.t, l, 0) {
+		n, ok := g.assigned[r.Seq]
+		if !ok || r.Seq <= last {
+			g.t.Fatalf("crash %d: seq %d after %d was never appended", g.crashes, r.Seq, last)
+		}
+		wantEntry(g.t, &r, n)
+		if p, ok := g.published[r.Seq]; ok {
+			missing--
+			if p != n {
+				g.t.Fatalf("crash %d: seq %d was event %d, now %d", g.crashes, r.Seq, p, n)
+			}
+		}
+		g.published[r.Seq] = n // readers see it from now on
+		last = r.Seq
+	}
+	if missing != 0 {
+		g.t.Fatalf("crash %d: %d published records are gone", g.crashes, missing)
+	}
+}
+
+// seed returns the test's seed, printed so that a failure can be run again with
+// CISTERN_SEED.
+func seed(t *testing.T) uint64 {
+	s := rand.Uint64()
+	if v := os.Getenv("CISTERN_SEED"); v != "" {
+		n, err := strconv.ParseUint(v, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = n
+	}
+	t.Logf("CISTERN_SEED=%d", s)
+	return s
+}
+
+func TestPowerCutAtAnyOperationLosesNothingPublished(t *testing.T) {
+	s := seed(t)
+	const lines, points = 55, 20
+	total := 0
+	for i := range lines {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			g := &lineage{
+				t: t, rng: rand.New(rand.NewPCG(s, uint64(i))), mem: vfs.NewCrashableMem(), opts: testOptions(nil),
+				assigned: map[uint64]int{}, published: map[uint64]int{},
+			}
+			g.run(points)
+			if g.crashes != points {
+				t.Fatalf("%d crashes fired, want %d", g.crashes, points)
+			}
+			total += g.crashes
+		})
+	}
+	t.Logf("%d crash points fired", total)
+}
+
+var errInjected = errors.New("injected: input/output error")
+
+func TestAfterAFailedFsyncNothingOfTheBatchIsSeenAndTheNextStartDistrustsThePageCache(t *testing.T) {
+	s := seed(t)
+	for i := range 60 {
+		rng := rand.New(rand.NewPCG(s, uint64(i)))
+		fs := newCrashFS(vfs.NewCrashableMem(), rng)
+		o := testOptions(fs)
+		committed := newSeen()
+		o.OnCommit = committed.commit
+		l := mustOpen(t, o)
+		before := 1 + rng.IntN(20)
+		for n := range before {
+			committed.wait(mustAppend(t, l, n))
+		}
+		fired := false
+		fs.mu.Lock()
+		fs.fail = func(op errorfs.Op) error {
+			if op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData {
+				fired = true
+				return errInjected
+			}
+			if fired {
+				t.Errorf("%v %s after the failed sync", op.Kind, op.Path)
+			}
+			return nil
+		}
+		fs.mu.Unlock()
+		mustAppend(t, l, before)
+		<-l.Failed()
+		if !fired || !errors.Is(l.Err(), errInjected) {
+			t.Fatalf("fired %v, %v", fired, l.Err())
+		}
+		if got := len(committed.recs); got != before {
+			t.Fatalf("%d records published, want %d", got, before)
+		}
+		if l.Tip() != uint64(before) || len(readAll(t, l, 0)) != before {
+			t.Fatal("a reader passed the durable end")
+		}
+		if _, err := l.Append(context.Background(), testEntry(0)); !errors.Is(err, errInjected) {
+			t.Fatalf("append after the failure: %v", err)
+		}
+		if err := l.Close(); !errors.Is(err, errInjected) {
+			t.Fatal(err)
+		}
+		fs.mu.Lock()
+		fs.fail = nil
+		fs.mu.Unlock()
+		// The page cache still shows the batch, the disk need not have it: start on the
+		// cache, then cut the power and keep only what was synced.
+		o.FS = fs.mem
+		l = mustOpen(t, o)
+		recs := readAll(t, l, 0)
+		mustClose(t, l)
+		o.FS = fs.mem.CrashClone(vfs.CrashCloneCfg{})
+		l = mustOpen(t, o)
+		again := readAll(t, l, 0)
+		mustClose(t, l)
+		if len(again) != len(recs) {
+			t.Fatalf("the start showed %d records, after a power cut there are %d", len(recs), len(again))
+		}
+		for n := range again {
+			if !bytes.Equal(AppendRecord(nil, &again[n]), AppendRecord(nil, &recs[n])) {
+				t.Fatalf("record %d changed", n)
+			}
+		}
+	}
+}
+
+func mustClose(t testing.TB, l *Log) {
+	t.Helper()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,105 @@
+package segmentlog
+
+import (
+	"errors"
+	"io"
+
+	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// readChunk is how much of a hot file is read at once, in bytes.
+const readChunk = 1 << 20
+
+type itemKind uint8
+
+const (
+	itemMark itemKind = iota + 1
+	itemRecord
+)
+
+// itemReader reads the items of a hot file between off and end through one
+// reused buffer. Records alias the buffer until the next call.
+type itemReader struct {
+	f    vfs.File
+	off  int64 // of the next item
+	end  int64 // exclusive; may be raised between calls
+	mark *marker
+
+	durable int64 // what the last mark named
+
+	buf  []byte // holds [base, base+len(buf)) of the file
+	base int64
+}
+
+// next decodes the item at off and moves past it. io.EOF: off is end. A
+// *diskError is of the disk; any other error is of the bytes, and off stays.
+func (it *itemReader) next(rec *Record) (itemKind, error) {
+	if it.off >= it.end {
+		return 0, io.EOF
+	}
+	for need := int64(markSize); ; need = 2 * int64(len(it.window())) {
+		if err := it.fill(need); err != nil {
+			return 0, err
+		}
+		kind, err := it.decode(rec)
+		if err == nil || !errors.Is(err, dagcbor.ErrTruncated) || it.base+int64(len(it.buf)) >= it.end {
+			return kind, itemError(err)
+		}
+	}
+}
+
+// window is the buffered part of the file from off on.
+func (it *itemReader) window() []byte {
+	if it.off < it.base || it.off > it.base+int64(len(it.buf)) {
+		return nil
+	}
+	return it.buf[it.off-it.base:]
+}
+
+// fill sees to it that need bytes from off on (or all up to end) are buffered.
+func (it *itemReader) fill(need int64) error {
+	need = min(need, it.end-it.off)
+	have := it.window()
+	if int64(len(have)) >= need {
+		return nil
+	}
+	want := min(max(need, readChunk), it.end-it.off)
+	buf := it.buf[:0]
+	if int64(cap(buf)) < want {
+		buf = make([]byte, 0, max(want, readChunk))
+	}
+	buf = append(buf, have...) // overlapping copies to the front are fine
+	n, err := it.f.ReadAt(buf[len(have):want], it.off+int64(len(have)))
+	if err != nil && (!errors.Is(err, io.EOF) || int64(len(have)+n) < want) {
+		return &diskError{err}
+	}
+	it.buf, it.base = buf[:want], it.off
+	return nil
+}
+
+func (it *itemReader) decode(rec *Record) (itemKind, error) {
+	b := it.window()
+	switch b[0] {
+	case markHead[0]:
+		d, ok := it.mark.get(b, it.off)
+		if !ok {
+			return 0, errNotItem
+		}
+		it.durable, it.off = d, it.off+markSize
+		return itemMark, nil
+	case recordHead:
+		n, err := DecodeRecord(b, rec)
+		if err != nil {
+			return 0, err
+		}
+		it.off += int64(n)
+		return itemRecord, nil
+	}
+	return 0, errNotItem
+}
+
+// raw is the bytes of the item that begins at at and was read last.
+func (it *itemReader) raw(at int64) []byte {
+	return it.buf[at-it.base : it.off-it.base]
+}

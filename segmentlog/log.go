@@ -1,0 +1,160 @@
+package segmentlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Errors of a Log that callers decide by.
+var (
+	// ErrClosed: the log was closed; nothing was appended.
+	ErrClosed = errors.New("the log is closed")
+	// ErrClockBehind: the wall clock is over a minute behind the last record. Set the
+	// clock right and start again.
+	ErrClockBehind = errors.New("the clock is behind the log")
+	// ErrSeqExhausted: no number is left below 2^53.
+	ErrSeqExhausted = errors.New("sequence numbers are used up")
+)
+
+// Log is an open log: one writer, any number of readers. Its methods may be
+// called from any goroutine.
+type Log struct {
+	opts   Options
+	dir    string // the folder that holds the log files
+	lock   io.Closer
+	stream *Stream
+
+	files    atomic.Pointer[[]*hotFile] // by first seq; replaced, never changed
+	tip      atomic.Uint64              // last durable seq, 0 for an empty log
+	oldest   atomic.Uint64              // first seq of the log, 0 for an empty log
+	reserved atomic.Uint64
+
+	mu        sync.Mutex
+	room      sync.Cond // pending shrank, or the log stopped
+	pending   *pendingBatch
+	next      uint64
+	witnessed int64
+	err       error // why the log stopped: ErrClosed or the failure
+
+	wake    chan struct{} // something is pending, or the log stops
+	stopped chan struct{} // the committer returned
+	failed  chan struct{} // closed at the first failure
+
+	// Owned by the committer.
+	writer    *hotWriter // nil until the first batch after start or rotation
+	spare     *pendingBatch
+	leaves    uint64 // records in the log, the leaf index of the next
+	noSpaceIs bool   // the last write found the disk full
+	cleanNote bool   // reserved.json still says that the last shutdown was clean
+}
+
+// Stream returns the stream's identity.
+func (l *Log) Stream() Stream { return *l.stream }
+
+// Tip returns the last durable seq, 0 for an empty log.
+func (l *Log) Tip() uint64 { return l.tip.Load() }
+
+// Oldest returns the first seq of the log, 0 for an empty log.
+func (l *Log) Oldest() uint64 { return l.oldest.Load() }
+
+// Reserved returns the highest reserved number: the highest cursor that can be of
+// this log.
+func (l *Log) Reserved() uint64 { return max(l.reserved.Load(), l.tip.Load()) }
+
+// Failed is closed when the log can no longer write; Err says why. The process
+// should end: the next start recovers what is durable.
+func (l *Log) Failed() <-chan struct{} { return l.failed }
+
+// Err returns why the log stopped, nil while it runs.
+func (l *Log) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// Append gives e the next number and puts it in line for the next group commit.
+// It copies e. It blocks while too much waits for the disk, and returns once the
+// event is sequenced: it is durable when OnCommit has seen it.
+func (l *Log) Append(ctx context.Context, e *Entry) (uint64, error) {
+	size := entrySize(e)
+	if size > MaxRecord {
+		return 0, fmt.Errorf("append: %w", ErrRecordTooLarge)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.waitForRoom(ctx, size); err != nil {
+		return 0, err
+	}
+	if l.next > MaxSeq {
+		return 0, ErrSeqExhausted
+	}
+	seq := l.next
+	l.next++
+	l.witnessed = max(l.witnessed, l.opts.Now().UnixMicro())
+	first := l.pending.empty()
+	l.pending.add(seq, l.witnessed, e)
+	if first {
+		l.signal()
+	}
+	return seq, nil
+}
+
+// waitForRoom returns with l.mu held when size more bytes may wait.
+func (l *Log) waitForRoom(ctx context.Context, size int) error {
+	var stop func() bool
+	for l.err == nil && !l.pending.empty() && len(l.pending.buf)+size > l.opts.MaxPendingBytes {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if stop == nil {
+			stop = context.AfterFunc(ctx, func() {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				l.room.Broadcast()
+			})
+			defer stop()
+		}
+		l.room.Wait()
+	}
+	return l.err
+}
+
+func (l *Log) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// stop ends the log for the reason err; the first reason stays.
+func (l *Log) stop(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = err
+	}
+	l.room.Broadcast()
+	l.signal()
+}
+
+// Close commits what was appended, writes the closing mark and the next number,
+// and releases the directory. It returns the failure when the log had one.
+func (l *Log) Close() error {
+	l.stop(ErrClosed)
+	<-l.stopped
+	err := l.Err()
+	if errors.Is(err, ErrClosed) {
+		err = nil
+	}
+	if cerr := l.lock.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+func (l *Log) now() time.Time { return l.opts.Now() }

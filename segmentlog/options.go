@@ -1,0 +1,101 @@
+package segmentlog
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Options configures a Log. The zero value with Dir set is usable.
+type Options struct {
+	// Dir is the data directory; the log keeps stream.json, reserved.json, LOCK and
+	// the folder log in it.
+	Dir string
+	// FS is the file system: vfs.Default.
+	FS vfs.FS
+	// Logger: slog.Default().
+	Logger *slog.Logger
+	// Now gives wall and monotonic time: time.Now.
+	Now func() time.Time
+
+	// InitialSeq is the least number of the next record; a smaller one than the log
+	// would use anyway changes nothing.
+	InitialSeq uint64
+	// MaxHotBytes closes a hot file and begins the next: 256 MiB.
+	MaxHotBytes int64
+	// MaxPendingBytes bounds what waits for the disk; Append blocks above it: 32 MiB.
+	MaxPendingBytes int
+	// RetryNoSpace is how long to wait before a full disk is tried again: 1 s.
+	RetryNoSpace time.Duration
+
+	// OnCommit is called, in order and from one goroutine, with every group commit
+	// after its fsync. The batch is valid during the call only.
+	OnCommit func(Batch)
+	// Events are told what an operator may want to count.
+	Events Events
+}
+
+// Events is a set of optional callbacks, called from the log's own goroutine.
+type Events struct {
+	Commit    func(CommitInfo)
+	NoSpace   func(error)   // a write found the disk full; intake is paused
+	SpaceBack func()        // writing goes on
+	Rotate    func(string)  // a hot file was closed
+	TornTail  func(CutInfo) // the start cut a torn write
+}
+
+// CommitInfo describes one group commit.
+type CommitInfo struct {
+	Events   int
+	Bytes    int
+	Duration time.Duration // of the write and the fsync
+}
+
+// CutInfo describes a torn write that the start cut.
+type CutInfo struct {
+	File   string
+	Offset int64
+	Bytes  int64
+}
+
+// EnsureDefaults fills in what is not set.
+func (o *Options) EnsureDefaults() {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.MaxHotBytes == 0 {
+		o.MaxHotBytes = 256 << 20
+	}
+	if o.MaxPendingBytes == 0 {
+		o.MaxPendingBytes = 32 << 20
+	}
+	if o.RetryNoSpace == 0 {
+		o.RetryNoSpace = time.Second
+	}
+	if o.OnCommit == nil {
+		o.OnCommit = func(Batch) {}
+	}
+	e := &o.Events
+	if e.Commit == nil {
+		e.Commit = func(CommitInfo) {}
+	}
+	if e.NoSpace == nil {
+		e.NoSpace = func(error) {}
+	}
+	if e.SpaceBack == nil {
+		e.SpaceBack = func() {}
+	}
+	if e.Rotate == nil {
+		e.Rotate = func(string) {}
+	}
+	if e.TornTail == nil {
+		e.TornTail = func(CutInfo) {}
+	}
+}

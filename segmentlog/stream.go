@@ -1,0 +1,125 @@
+package segmentlog
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+const (
+	streamFile   = "stream.json"
+	streamIDSize = 16
+)
+
+// Epoch is one line of a stream's history: who continues the numbering, and from
+// where.
+type Epoch struct {
+	Epoch    uint64 `json:"epoch"`
+	FirstSeq uint64 `json:"first_seq"`
+	// PrevLastSeq is the last seq kept of the epoch before; 0 for the first.
+	PrevLastSeq uint64 `json:"prev_last_seq"`
+}
+
+// Stream is stream.json: the identity of a log, for ever.
+type Stream struct {
+	Version int     `json:"version"`
+	ID      string  `json:"stream"` // 32 lower-case hex digits, random
+	Epochs  []Epoch `json:"epochs"`
+}
+
+// Current returns the epoch that is being written.
+func (s *Stream) Current() Epoch { return s.Epochs[len(s.Epochs)-1] }
+
+// openStream reads stream.json. When it is not there and create is set, it makes
+// a new stream whose first epoch begins at firstSeq.
+func openStream(fs vfs.FS, dir string, firstSeq uint64, create bool) (*Stream, error) {
+	s, err := readStream(fs, dir)
+	if err == nil || !oserror.IsNotExist(err) {
+		return s, err
+	}
+	if !create {
+		return nil, fmt.Errorf("%s is missing, but there are log files: restore it, or move the folder away", fs.PathJoin(dir, streamFile))
+	}
+	id := make([]byte, streamIDSize)
+	if _, err := rand.Read(id); err != nil {
+		return nil, fmt.Errorf("stream id: %w", err)
+	}
+	s = &Stream{Version: 1, ID: hex.EncodeToString(id), Epochs: []Epoch{{Epoch: 1, FirstSeq: firstSeq}}}
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return s, replaceFile(fs, dir, streamFile, append(b, '\n'))
+}
+
+func readStream(fs vfs.FS, dir string) (*Stream, error) {
+	b, err := readFile(fs, fs.PathJoin(dir, streamFile))
+	if err != nil {
+		return nil, err
+	}
+	var s Stream
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, fmt.Errorf("%s: %w", fs.PathJoin(dir, streamFile), err)
+	}
+	if s.Version != 1 {
+		return nil, fmt.Errorf("%s: version %d: %w", fs.PathJoin(dir, streamFile), s.Version, ErrVersion)
+	}
+	if len(s.ID) != 2*streamIDSize || len(s.Epochs) == 0 {
+		return nil, fmt.Errorf("%s: %w", fs.PathJoin(dir, streamFile), errors.New("no stream id or no epoch"))
+	}
+	return &s, nil
+}
+
+// replaceFile puts content under dir/name durably and at once: temporary name,
+// sync, rename, sync of the directory.
+func replaceFile(fs vfs.FS, dir, name string, content []byte) error {
+	tmp := fs.PathJoin(dir, name+tmpSuffix)
+	f, err := fs.Create(tmp, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = fs.Rename(tmp, fs.PathJoin(dir, name))
+	}
+	if err == nil {
+		err = syncDir(fs, dir)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+func readFile(fs vfs.FS, path string) ([]byte, error) {
+	f, err := fs.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	return io.ReadAll(f)
+}
