@@ -1,0 +1,49 @@
+# Everything that CI runs has a target here; .ci/run calls these and nothing else.
+# Set V=… variables on the command line, for example: make fuzz FUZZTIME=1000000x
+
+GO       ?= go
+# Executions per fuzz target. A count, because a duration makes Go 1.26 fail
+# now and then with "context deadline exceeded" (golang/go#75804).
+FUZZTIME ?= 20000x
+
+.PHONY: help build build-nocgo test race vet lint fmt fmt-check fuzz interop tools ci
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build the programs into bin/
+	$(GO) build -o bin/ ./cmd/...
+
+build-nocgo: ## prove that everything builds in pure Go
+	CGO_ENABLED=0 $(GO) build ./...
+
+test: ## run the tests
+	$(GO) test ./...
+
+race: ## run the tests under the race detector
+	$(GO) test -race ./...
+
+vet: ## go vet
+	$(GO) vet ./...
+
+lint: ## golangci-lint, the version that scripts/golangci-lint pins
+	scripts/golangci-lint run
+
+fmt: ## format every Go file
+	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
+
+fmt-check: ## fail if a Go file is not formatted
+	@scripts/fmt-check
+
+fuzz: ## run every fuzz target FUZZTIME times
+	scripts/fuzz $(FUZZTIME)
+
+interop: ## run Cistern between reference PDSes and real clients
+	interop/run.sh
+
+tools: ## install what lint and interop need into the cache
+	scripts/golangci-lint version
+	interop/run.sh --install-only
+
+ci: ## what CI runs
+	.ci/run
