@@ -48,3 +48,18 @@ func AppendBool(dst []byte, v bool) []byte {
 
 // AppendNull appends null.
 func AppendNull(dst []byte) []byte { return append(dst, 0xf6) }
+
+// HeadLen returns the length in bytes of the shortest head for an argument.
+func HeadLen(arg uint64) int {
+	switch {
+	case arg < 24:
+		return 1
+	case arg <= 0xff:
+		return 2
+	case arg <= 0xffff:
+		return 3
+	case arg <= 0xffffffff:
+		return 5
+	}
+	return 9
+}

@@ -35,12 +35,24 @@ var (
 	ErrUTF8         = errors.New("dagcbor: text is not UTF-8")
 	ErrDepth        = errors.New("dagcbor: nested too deeply")
 	ErrTrailing     = errors.New("dagcbor: bytes after the item")
+	ErrKey          = errors.New("dagcbor: map key that is not text")
+	ErrMalformed    = errors.New("dagcbor: reserved head")
+	ErrCID          = errors.New("dagcbor: link to what is not a CIDv1 of dag-cbor or raw data with SHA-256")
+	ErrInteger      = errors.New("dagcbor: integer outside ±(2^53-1)")
 )
+
+// MaxInteger is the largest absolute value that every client can read: an integer
+// beyond it makes JavaScript decoders throw (the data-model page).
+const MaxInteger = 1<<53 - 1
 
 // Reader walks Buf from Off. The zero value with Buf set is ready.
 type Reader struct {
 	Buf []byte
 	Off int
+	// DataModel asks for more than DAG-CBOR: CID and Skip also refuse links that
+	// are not of the data model's form (ErrCID), and Skip refuses integers outside
+	// ±MaxInteger (ErrInteger).
+	DataModel bool
 }
 
 // Rest says how many bytes are left.
@@ -104,11 +116,20 @@ func (r *Reader) Head() (major byte, arg uint64, err error) {
 		r.Off += 9
 	default: // 28..30 are reserved, 31 is indefinite
 		if info == 31 {
-			return 0, 0, ErrNotCanonical
+			return 0, 0, indefinite(major)
 		}
-		return 0, 0, ErrType
+		return 0, 0, ErrMalformed
 	}
 	return major, arg, nil
+}
+
+// indefinite says what an indefinite length means: strings, arrays and maps may
+// have one, integers and tags may not.
+func indefinite(major byte) error {
+	if major >= MajorBytes && major <= MajorMap {
+		return ErrNotCanonical
+	}
+	return ErrMalformed
 }
 
 func (r *Reader) simple(info byte) (byte, uint64, error) {
@@ -118,8 +139,8 @@ func (r *Reader) simple(info byte) (byte, uint64, error) {
 		return MajorOther, uint64(info), nil
 	case 25, 26, 27:
 		return 0, 0, ErrFloat
-	case 31:
-		return 0, 0, ErrNotCanonical
+	case 28, 29, 30, 31: // 31 is a break, which ends nothing here
+		return 0, 0, ErrMalformed
 	}
 	return 0, 0, ErrSimple
 }
@@ -223,8 +244,8 @@ func (r *Reader) Null() bool {
 }
 
 // CID reads a link: tag 42 over a byte string whose first byte is 0x00 (the
-// data-model page). It returns the binary CID without that byte, aliasing Buf; the
-// CID's own form is not checked.
+// data-model page). It returns the binary CID without that byte, aliasing Buf. The
+// CID's own form is checked only with DataModel set.
 func (r *Reader) CID() ([]byte, error) {
 	off := r.Off
 	tag, err := r.want(MajorTag)
@@ -242,13 +263,25 @@ func (r *Reader) CID() ([]byte, error) {
 	if len(b) < 2 || b[0] != 0 {
 		return nil, ErrTag
 	}
+	if r.DataModel && !ValidCID(b[1:]) {
+		return nil, ErrCID
+	}
 	return b[1:], nil
+}
+
+// ValidCID says whether b is a binary CID of the only form that the data model
+// blesses: version 1, dag-cbor (0x71) or raw (0x55), SHA-256 of 32 bytes.
+func ValidCID(b []byte) bool {
+	return len(b) == 36 && b[0] == 1 && (b[1] == 0x71 || b[1] == 0x55) && b[2] == 0x12 && b[3] == 32
 }
 
 // KeyAfter reads a map key and checks that it sorts after prev (nil for the first
 // key) in DAG-CBOR order: shorter first, then by bytes.
 func (r *Reader) KeyAfter(prev []byte) ([]byte, error) {
 	k, err := r.Text()
+	if err == ErrType {
+		return nil, ErrKey
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -274,6 +307,9 @@ func CompareKeys(a, b []byte) int {
 
 // Skip walks over one whole item, checking that it is canonical.
 func (r *Reader) Skip() error { return r.skip(0) }
+
+// SkipAt does the same for an item that stands inside depth others already.
+func (r *Reader) SkipAt(depth int) error { return r.skip(depth) }
 
 func (r *Reader) skip(depth int) error {
 	if depth > MaxDepth {
@@ -309,8 +345,20 @@ func (r *Reader) skip(depth int) error {
 		_, err := r.CID()
 		return err
 	}
-	_, _, err := r.Head()
+	major, arg, err := r.Head()
+	if err == nil && r.DataModel && !SafeInteger(major, arg) {
+		return ErrInteger
+	}
 	return err
+}
+
+// SafeInteger says whether a head is within ±MaxInteger; the argument of a
+// negative integer is one less than its absolute value.
+func SafeInteger(major byte, arg uint64) bool {
+	if major == MajorNint {
+		return arg < MaxInteger
+	}
+	return arg <= MaxInteger
 }
 
 // Valid checks that b is exactly one canonical item.

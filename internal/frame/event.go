@@ -4,7 +4,7 @@ package frame
 type Kind uint8
 
 // The kinds. Unknown is a well-formed message whose op or t we do not know (row
-// T3: ignored); Error is a frame with op -1.
+// T3: ignored); ErrorFrame is one with op -1.
 const (
 	Unknown Kind = iota
 	Commit
@@ -12,7 +12,7 @@ const (
 	Identity
 	Account
 	Info
-	Error
+	ErrorFrame
 )
 
 // Op is one repo operation of a #commit. CIDs are binary, without the 0x00 prefix
@@ -28,10 +28,10 @@ type Op struct {
 // form) and live as long as that does.
 type Event struct {
 	Kind Kind
-	Type string // the header's t
+	Type string // the header's t, cut to 64 bytes when the kind is Unknown
 	Seq  uint64 // the upstream's number; 0 for kinds without one
 
-	DID      string // `repo` of a #commit, `did` of the others
+	DID      string // `repo` of a #commit, `did` of the others; any text: see ValidDID
 	Time     string
 	Rev      string
 	Since    string // "" for null
@@ -49,10 +49,24 @@ type Event struct {
 	Name    string // #info name, or the error of an error frame
 	Message string
 
-	// The canonical frame is Head, the seq as a minimal CBOR uint, Tail.
+	// The canonical frame is Head, the seq as a minimal CBOR uint, Tail. Both are nil
+	// for the kinds without a seq, which are never served on.
 	Head, Tail []byte
 	// Reencoded is true when the frame was readable but not canonical, or lacked
 	// fields that strict clients want, and Head and Tail are our own encoding
 	// (rows T6 and T7).
 	Reencoded bool
+}
+
+// keptOps is how many Ops keep their room over a Reset.
+const keptOps = 1024
+
+// Reset empties the event for use again and keeps the room of its Ops.
+func (e *Event) Reset() {
+	ops := e.Ops
+	if cap(ops) > keptOps {
+		ops = nil
+	}
+	clear(ops) // what they alias may go
+	*e = Event{Ops: ops[:0]}
 }
