@@ -1,0 +1,47 @@
+package accounts
+
+// Status is an account's hosting status (the account page of the AT Protocol
+// specification). The zero value is active.
+type Status struct {
+	Inactive bool
+	Reason   string // "takendown", "suspended", "deleted", "deactivated", …; may be ""
+}
+
+// Reasons that something is decided by.
+const (
+	Deleted   = "deleted"
+	TakenDown = "takendown"
+)
+
+// maxReason bounds what is remembered of a reason, in bytes: hosts may send any
+// text, and one that is longer is none that anybody knows.
+const maxReason = 64
+
+// StatusOf is the status that an #account event gives: active alone decides (T17).
+func StatusOf(active bool, status string) Status {
+	if active {
+		return Status{}
+	}
+	if len(status) > maxReason {
+		status = ""
+	}
+	return Status{Inactive: true, Reason: status}
+}
+
+// Account is what the log knows of one account. The zero value is an account that
+// the log has nothing of.
+type Account struct {
+	Upstream Status // as its host last said
+	Local    Status // as we set it
+	Host     string // that last spoke with authority, as the log writes it
+	Repo     Repo
+}
+
+// Effective is the status that the relay serves: our own unless that is active,
+// else the host's.
+func (a *Account) Effective() Status {
+	if a.Local.Inactive {
+		return a.Local
+	}
+	return a.Upstream
+}

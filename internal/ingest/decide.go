@@ -1,0 +1,180 @@
+package ingest
+
+import (
+	"errors"
+
+	"github.com/cistern-archive/cistern/internal/accounts"
+	"github.com/cistern-archive/cistern/internal/frame"
+	"github.com/cistern-archive/cistern/internal/identity"
+	"github.com/cistern-archive/cistern/internal/verify"
+	"github.com/cistern-archive/cistern/segmentlog"
+)
+
+// subject is an event under decision, and what was found out about it so far.
+type subject struct {
+	ev  *frame.Event
+	win *window
+
+	id    identity.Identity
+	idErr error // nil, ErrGone or ErrUnusable
+
+	refreshed bool // the document was asked for anew because of T13
+	rekeyed   bool // likewise because of T26
+	changed   bool // an #identity's refresh brought another document
+	asked     bool // the host was asked for the account's status …
+	active    bool // … and said active
+}
+
+// question is what must be asked of somebody before an event can be decided.
+type question uint8
+
+const (
+	nothing     question = iota
+	newDocument          // T13: the document may have changed its host
+	newKey               // T26: the document may have changed its key
+	repoStatus           // T15: the account may be active again
+)
+
+// outcome of a decision: accepted when it is zero.
+type outcome struct {
+	rej *verify.Rejection // why not; with a question, what holds if it is not asked
+	ask question
+	// undecided: the log takes nothing more. The event is not in the log and must not
+	// count as done.
+	undecided bool
+}
+
+var duplicate = &verify.Rejection{Row: 9, Action: verify.Ignore, Reason: "duplicate"}
+
+func rejected(row int, action verify.Action, reason string, err error) outcome {
+	return outcome{rej: &verify.Rejection{Row: row, Action: action, Reason: reason, Err: err}}
+}
+
+func (o outcome) unless(q question) outcome {
+	o.ask = q
+	return o
+}
+
+// decide holds the account, checks the event against what the log knows of it, and
+// appends it or says why not. It asks nobody anything.
+func (h *host) decide(s *subject) outcome {
+	held := h.m.accounts.Acquire(s.ev.DID)
+	defer held.Release()
+	if held.Seen(h.addr.name, s.win.epoch, s.ev.Seq) { // T9
+		return outcome{rej: duplicate}
+	}
+	if out := h.tombstone(s, &held); out.undecided {
+		return out
+	}
+	switch s.ev.Kind {
+	case frame.Commit, frame.Sync:
+		return h.decideRepo(s, &held)
+	case frame.Account:
+		return h.decideAccount(s, &held)
+	case frame.Identity:
+		return h.decideIdentity(s, &held)
+	}
+	return rejected(3, verify.Ignore, "unknown_message", nil)
+}
+
+// decideRepo decides a #commit or #sync.
+func (h *host) decideRepo(s *subject, held *accounts.Held) outcome {
+	if out := h.document(s); out.rej != nil {
+		return out
+	}
+	if out := h.hostAuthority(s); out.rej != nil {
+		return out
+	}
+	acct := held.Account()
+	if out := localStatus(&acct); out.rej != nil {
+		return out
+	}
+	if out := h.upstreamStatus(s, held, &acct); out.rej != nil || out.undecided {
+		return out
+	}
+	v := h.m.verifiers.Get().(*verify.Verifier)
+	defer h.m.verifiers.Put(v)
+	check := v.Commit
+	if s.ev.Kind == frame.Sync {
+		check = v.Sync
+	}
+	res, err := check(s.ev, s.id.Key, acct.Repo)
+	if err != nil {
+		return signatureRefresh(s, err)
+	}
+	return h.append(s, held, s.id.Key.Multicodec(), res.Verdict, res.State, nil)
+}
+
+// signatureRefresh gives a signature that fails one more chance with a new document.
+// T26, cryptography.
+func signatureRefresh(s *subject, err error) outcome {
+	var rej *verify.Rejection
+	if !errors.As(err, &rej) {
+		return rejected(0, verify.Drop, "unverifiable", err)
+	}
+	out := outcome{rej: rej}
+	if errors.Is(err, verify.ErrSignature) && !s.rekeyed {
+		return out.unless(newKey)
+	}
+	return out
+}
+
+// append puts the event into the log and applies it to the account.
+func (h *host) append(s *subject, held *accounts.Held, key []byte, v segmentlog.Verdict, repo accounts.Repo, status *accounts.Status) outcome {
+	if s.idErr == nil && s.id.Host == h.addr.name {
+		v |= segmentlog.Authority
+	}
+	if s.id.Stale {
+		v |= segmentlog.StaleIdentity
+	}
+	if s.ev.Reencoded {
+		v |= segmentlog.Reencoded
+	}
+	entry := segmentlog.Entry{
+		DID:       s.ev.DID,
+		Host:      h.addr.name,
+		HostEpoch: s.win.epoch,
+		HostSeq:   s.ev.Seq,
+		HostFloor: s.win.floor(),
+		Verdict:   v,
+		Key:       key,
+		Head:      s.ev.Head,
+		Tail:      s.ev.Tail,
+	}
+	if !h.m.append(&entry) {
+		return outcome{undecided: true}
+	}
+	held.Apply(&accounts.Change{
+		Host: entry.Host, Epoch: entry.HostEpoch, Seq: entry.HostSeq, Verdict: v, Repo: repo, Status: status,
+	})
+	h.m.metrics.accepted[s.ev.Kind].Inc()
+	return outcome{}
+}
+
+// appendOwn puts an #account of our own into the log and applies it.
+func (h *host) appendOwn(did string, held *accounts.Held, status accounts.Status) outcome {
+	ev := frame.NewAccount(did, h.m.opts.Now(), !status.Inactive, status.Reason)
+	entry := segmentlog.Entry{DID: did, Verdict: segmentlog.Local, Head: ev.Head, Tail: ev.Tail}
+	if !h.m.append(&entry) {
+		return outcome{undecided: true}
+	}
+	held.Apply(&accounts.Change{Verdict: entry.Verdict, Status: &status})
+	h.m.metrics.local.Inc()
+	return outcome{}
+}
+
+// append says whether the entry is in the log. Once it is not, nothing more is: an
+// event that was left undecided must not be followed by a later one of its account.
+func (m *Manager) append(e *segmentlog.Entry) bool {
+	if m.appending.Err() != nil {
+		return false
+	}
+	_, err := m.opts.Log.Append(m.appending, e)
+	if err == nil {
+		return true
+	}
+	if m.appending.Err() == nil {
+		m.fail(err)
+	}
+	return false
+}

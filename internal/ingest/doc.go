@@ -1,0 +1,22 @@
+// Package ingest reads upstream hosts and brings what may enter into the log: one
+// goroutine a host reads, checks and appends; what must wait for an identity waits in
+// a queue of its account, out of the way of the others.
+//
+// It decides by docs/verification.md: the rows that need a connection, an identity,
+// an account's status or a clock are here (T1, T2, T4, T5, T8 to T17, the refresh of
+// T26); the form of a frame is package frame's, the proofs are package verify's. It
+// stores nothing but the log's entries: accounts, marks, host epochs and cursors are
+// rebuilt from the log by Restore.
+//
+// Invariants:
+//   - Events of one account from one host are decided in the order in which they came;
+//     none is decided while an earlier one of the same account and host is undecided.
+//   - An account is held from reading its state until its event is in the log.
+//   - A host's floor is never above an event that is neither in the log nor decided
+//     against.
+//   - Nobody who holds an account, and no reader of frames, waits for the network's
+//     answer about an account.
+//   - What is in memory for a host is bounded in events and bytes; a full window stops
+//     that host's reading and nobody else's.
+//   - No bytes from outside end anything but their own connection.
+package ingest

@@ -1,0 +1,167 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cistern-archive/cistern/internal/accounts"
+	"github.com/cistern-archive/cistern/internal/frame"
+	"github.com/cistern-archive/cistern/internal/verify"
+)
+
+// Errors of a Manager.
+var (
+	// ErrStopped: the Manager was stopped; nothing more is read.
+	ErrStopped = errors.New("ingest: stopped")
+	// ErrStarted: Restore came after the first AddHost; the log must be applied
+	// before any host speaks.
+	ErrStarted = errors.New("ingest: hosts are already being read")
+)
+
+// Manager reads hosts and appends what they may say. It is safe for concurrent use.
+type Manager struct {
+	opts     Options
+	log      *slog.Logger
+	accounts *accounts.Table
+	metrics  *metrics
+	dial     dialer
+	statuses *statusAsker
+
+	// reading ends when Stop begins; appending when Stop gives up waiting for what is
+	// queued, or the log fails.
+	reading, appending context.Context
+	stopReading        context.CancelFunc
+	stopAppending      context.CancelCauseFunc
+	failed             chan struct{}
+	failOnce           sync.Once
+	wg                 sync.WaitGroup
+
+	mu        sync.Mutex
+	restoring frame.Event // Restore's own
+	verifiers sync.Pool   // of *verify.Verifier, which are too large for one a host
+
+	hosts    map[string]*host     // being read, by name
+	restored map[string]*position // from the log, by name
+	stopped  bool
+	err      error
+}
+
+// New returns a Manager that reads nothing yet. Apply the log with Restore, then add
+// hosts; end it with Stop.
+func New(opts Options) (*Manager, error) {
+	if opts.Log == nil || opts.Resolver == nil || opts.Accounts == nil {
+		return nil, errors.New("ingest: Log, Resolver and Accounts must be set")
+	}
+	opts.EnsureDefaults()
+	m := &Manager{
+		opts:     opts,
+		log:      opts.Logger,
+		accounts: opts.Accounts,
+		metrics:  newMetrics(opts.Registerer),
+		failed:   make(chan struct{}),
+		hosts:    make(map[string]*host),
+		restored: make(map[string]*position),
+	}
+	m.dial.opts, m.dial.userAgent = opts.Dial, opts.UserAgent
+	m.statuses = newStatusAsker(&m.opts)
+	m.verifiers.New = func() any { return m.newVerifier() }
+	m.reading, m.stopReading = context.WithCancel(context.Background())
+	m.appending, m.stopAppending = context.WithCancelCause(context.Background())
+	return m, nil
+}
+
+func (m *Manager) newVerifier() *verify.Verifier {
+	return verify.New(verify.Options{Lenient: m.opts.Lenient, Now: m.opts.Now})
+}
+
+// AddHost reads a host from now on, for ever. rawURL is a base URL or a bare
+// hostname (https). A trusted host is one of the operator's own word: http, ports and
+// private addresses are allowed for it, and so are other relays. Adding a host that is
+// being read changes nothing.
+func (m *Manager) AddHost(rawURL string, trusted bool) error {
+	addr, err := parseHost(rawURL, trusted)
+	if err != nil {
+		return fmt.Errorf("host %q: %w", rawURL, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		return ErrStopped
+	}
+	if _, ok := m.hosts[addr.name]; ok {
+		return nil
+	}
+	h := newHost(m, addr, m.restored[addr.name])
+	m.hosts[addr.name] = h
+	m.wg.Go(h.run)
+	return nil
+}
+
+// HostInfo is how a host stands.
+type HostInfo struct {
+	Name      string // as the log writes it
+	Trusted   bool
+	Connected bool
+	Epoch     uint64
+	Cursor    uint64 // the floor: every upstream seq up to it is in the log or decided
+	LastEvent time.Time
+	LastError string // why the last connection ended or failed, "" while connected
+}
+
+// Hosts lists the hosts being read, in no order.
+func (m *Manager) Hosts() []HostInfo {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	infos := make([]HostInfo, 0, len(m.hosts))
+	for _, h := range m.hosts {
+		infos = append(infos, h.info())
+	}
+	return infos
+}
+
+// Failed is closed when the log no longer takes events; Err says why.
+func (m *Manager) Failed() <-chan struct{} { return m.failed }
+
+// Err is the log's error after Failed, else nil.
+func (m *Manager) Err() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err
+}
+
+// fail ends all work because the log takes no more.
+func (m *Manager) fail(err error) {
+	m.failOnce.Do(func() {
+		m.mu.Lock()
+		m.err = err
+		m.mu.Unlock()
+		m.log.Error("the log takes no more events; reading stops", "err", err)
+		m.stopReading()
+		m.stopAppending(err)
+		close(m.failed)
+	})
+}
+
+// Stop stops reading, decides what is queued and can be decided without asking
+// anyone, and returns when every goroutine has ended. What is left undecided was not
+// counted as done: the next start reads it again. When ctx ends first, waiting for
+// the log ends too, and Stop returns ctx's error once all is still.
+func (m *Manager) Stop(ctx context.Context) error {
+	m.mu.Lock()
+	m.stopped = true
+	m.mu.Unlock()
+	m.stopReading()
+	unhook := context.AfterFunc(ctx, func() { m.stopAppending(ErrStopped) })
+	m.wg.Wait()
+	late := !unhook()
+	m.stopAppending(ErrStopped)
+	m.statuses.close()
+	if late {
+		return fmt.Errorf("ingest stopped before all was decided: %w", context.Cause(ctx))
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package ingest
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/cistern-archive/cistern/internal/frame"
+	"github.com/cistern-archive/cistern/internal/verify"
+)
+
+// namedHosts bounds how many hosts have series of their own; the rest share "other".
+const namedHosts = 32
+
+var kinds = [...]string{
+	frame.Unknown: "unknown", frame.Commit: "commit", frame.Sync: "sync", frame.Identity: "identity",
+	frame.Account: "account", frame.Info: "info", frame.ErrorFrame: "error",
+}
+
+var actions = [...]string{
+	verify.Pass: "pass", verify.Drop: "drop", verify.Ignore: "ignore", verify.Hold: "hold", verify.Close: "close",
+}
+
+type metrics struct {
+	accepted    [len(kinds)]prometheus.Counter
+	local       prometheus.Counter
+	rejected    *prometheus.CounterVec // host, reason, action
+	received    *prometheus.CounterVec // host
+	bytes       prometheus.Counter
+	connections prometheus.Gauge
+	dials       *prometheus.CounterVec // result
+	closed      *prometheus.CounterVec // reason
+	gaps        prometheus.Counter
+	epochs      prometheus.Counter
+	waiting     prometheus.Gauge
+	held        prometheus.Gauge
+	blocked     prometheus.Counter
+
+	mu    sync.Mutex
+	hosts map[string]bool // with series of their own
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	counter := func(name, help string) prometheus.Counter {
+		return f.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return f.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	}
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		local:       counter("cistern_ingest_local_events_total", "Events of our own that were appended."),
+		rejected:    vec("cistern_ingest_rejected_total", "Events that were not accepted.", "host", "reason", "action"),
+		received:    vec("cistern_ingest_received_total", "Frames that hosts sent.", "host"),
+		bytes:       counter("cistern_ingest_received_bytes_total", "Bytes of the frames that hosts sent."),
+		connections: gauge("cistern_ingest_connections", "Open upstream connections."),
+		dials:       vec("cistern_ingest_dials_total", "Attempts to connect to a host.", "result"),
+		closed:      vec("cistern_ingest_closed_total", "Connections that we closed for what the host did.", "reason"),
+		gaps:        counter("cistern_ingest_upstream_gaps_total", "Hosts that no longer had what came after our cursor (OutdatedCursor)."),
+		epochs:      counter("cistern_ingest_host_epochs_total", "Hosts that restarted their numbering (FutureCursor)."),
+		waiting:     gauge("cistern_ingest_waiting_events", "Events that wait for an identity or a status."),
+		held:        gauge("cistern_ingest_held_events", "Those of them whose resolver or host failed to answer."),
+		blocked:     counter("cistern_ingest_window_full_total", "Times that a host's reading stopped because its window was full."),
+		hosts:       make(map[string]bool),
+	}
+	events := vec("cistern_ingest_events_total", "Events of hosts that were accepted into the log.", "kind")
+	for k := range kinds {
+		if k >= int(frame.Commit) && k <= int(frame.Account) {
+			m.accepted[k] = events.WithLabelValues(kinds[k])
+		}
+	}
+	return m
+}
+
+// label is the host's name for its series.
+func (m *metrics) label(host string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.hosts[host] {
+		if len(m.hosts) >= namedHosts {
+			return "other"
+		}
+		m.hosts[host] = true
+	}
+	return host
+}

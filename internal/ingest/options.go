@@ -1,0 +1,105 @@
+package ingest
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cistern-archive/cistern/internal/accounts"
+	"github.com/cistern-archive/cistern/internal/identity"
+	"github.com/cistern-archive/cistern/segmentlog"
+)
+
+// Log is where accepted events go. Append copies the entry, waits while the log is
+// full, and returns once the event is sequenced; an error means that the event is not
+// in the log and that no other will be.
+type Log interface {
+	Append(ctx context.Context, e *segmentlog.Entry) (uint64, error)
+}
+
+// Resolver says what DID documents say; see package identity for the contract.
+type Resolver interface {
+	Cached(did string) (id identity.Identity, err error, ok bool)
+	Lookup(ctx context.Context, did string) (identity.Identity, error)
+	Refresh(ctx context.Context, did string) (identity.Identity, error)
+}
+
+// Options of a Manager. Log, Resolver and Accounts must be set.
+type Options struct {
+	Log      Log
+	Resolver Resolver
+	Accounts *accounts.Table
+
+	Registerer prometheus.Registerer // nil: metrics are kept but not exposed
+	Logger     *slog.Logger
+	Now        func() time.Time
+	UserAgent  string
+	Lenient    bool // --verify=lenient: rows marked (L) pass with a flag
+
+	Dial   DialOptions
+	Bounds Bounds
+}
+
+// DialOptions say how hosts are reached.
+type DialOptions struct {
+	HandshakeTimeout  time.Duration // TCP, TLS and upgrade together; default 15 s
+	BackoffBase       time.Duration // default 1 s, doubled at each failure
+	BackoffCap        time.Duration // default 1 h
+	TrustedBackoffCap time.Duration // for hosts of the operator's own word; default 30 s
+	HealthyAfter      time.Duration // a connection this old resets the backoff; default 1 min
+	PingAfter         time.Duration // silence before a ping; default 30 s
+	SilentFor         time.Duration // silence after which a connection is given up; default 90 s
+
+	// DialTrusted and DialPublic replace the dialers, for tests. The default of
+	// DialPublic reaches public addresses only.
+	DialTrusted func(ctx context.Context, network, addr string) (net.Conn, error)
+	DialPublic  func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Jitter picks a wait in [0, d]; default uniform.
+	Jitter func(d time.Duration) time.Duration
+}
+
+// Bounds of memory and patience.
+type Bounds struct {
+	WindowEvents int           // undecided events a host; default 4096
+	WindowBytes  int64         // their bytes; default 32 MiB
+	HoldFor      time.Duration // how long an event waits for a resolver; default 10 min
+	HoldRetry    time.Duration // first wait between attempts, doubled up to HoldRetryCap; default 1 s
+	HoldRetryCap time.Duration // default 30 s
+	RefreshEvery time.Duration // forced refreshes of one DID for one host; default 60 s
+	StatusEvery  time.Duration // getRepoStatus for one DID; default 5 min
+}
+
+// EnsureDefaults fills in what is not set.
+func (o *Options) EnsureDefaults() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "cistern"
+	}
+	o.Dial.ensureDefaults()
+	o.Bounds.ensureDefaults()
+}
+
+func (b *Bounds) ensureDefaults() {
+	orInt(&b.WindowEvents, 4096)
+	orInt(&b.WindowBytes, 32<<20)
+	orInt(&b.HoldFor, 10*time.Minute)
+	orInt(&b.HoldRetry, time.Second)
+	orInt(&b.HoldRetryCap, 30*time.Second)
+	orInt(&b.RefreshEvery, time.Minute)
+	orInt(&b.StatusEvery, 5*time.Minute)
+}
+
+// orInt sets v to d when it is zero.
+func orInt[T ~int | ~int64](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}

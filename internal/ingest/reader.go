@@ -1,0 +1,154 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cistern-archive/cistern/internal/frame"
+	"github.com/cistern-archive/cistern/internal/verify"
+)
+
+const (
+	// maxOversized frames in a row end a connection (T2).
+	maxOversized = 10
+	// maxBackwards is how many seqs of a connection may fail to increase (T8).
+	maxBackwards = 10
+)
+
+// reader is the state of one connection.
+type reader struct {
+	h      *host
+	up     *upstream
+	win    *window
+	cursor uint64 // that the connection began with
+	prev   uint64 // highest seq on this connection
+
+	oversized, backwards int
+}
+
+// read takes frames until the connection ends or must end.
+func (h *host) read(ctx context.Context, up *upstream, win *window, cursor uint64) error {
+	r := &reader{h: h, up: up, win: win, cursor: cursor}
+	for ctx.Err() == nil {
+		m := getMessage()
+		fits, err := up.next(m)
+		if err != nil {
+			m.release()
+			return err
+		}
+		h.received.Inc()
+		h.m.metrics.bytes.Add(float64(len(m.buf)))
+		if !fits {
+			m.release()
+			if err := r.tooLarge(); err != nil {
+				return err
+			}
+			continue
+		}
+		r.oversized = 0
+		kept, err := r.take(ctx, m)
+		if !kept {
+			m.release()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return ErrStopped
+}
+
+// tooLarge counts a frame that was read away. T2, sync page.
+func (r *reader) tooLarge() error {
+	r.h.reject("", 0, &verify.Rejection{Row: 2, Action: verify.Drop, Reason: "frame_too_large"})
+	if r.oversized++; r.oversized >= maxOversized {
+		return errOversized
+	}
+	return nil
+}
+
+// take deals with one frame. kept says that a queue has the message now; an error
+// ends the connection.
+func (r *reader) take(ctx context.Context, m *message) (kept bool, err error) {
+	ev := &m.ev
+	if err := frame.ParseInto(m.buf, ev); err != nil {
+		return false, r.unreadable(err)
+	}
+	switch ev.Kind {
+	case frame.Unknown: // T3
+		r.h.reject("", 0, &verify.Rejection{Row: 3, Action: verify.Ignore, Reason: "unknown_message"})
+		return false, nil
+	case frame.ErrorFrame:
+		return false, r.errorFrame(ev)
+	case frame.Info:
+		r.info(ev)
+		return false, nil
+	}
+	if fresh, err := r.inOrder(ev); !fresh || err != nil {
+		return false, err
+	}
+	return r.h.admit(ctx, r, m)
+}
+
+// unreadable counts a frame that the parser refused (rows T6 to T8).
+func (r *reader) unreadable(err error) error {
+	rej := &verify.Rejection{Row: 6, Action: verify.Drop, Reason: "undecodable", Err: err}
+	var fe *frame.Error
+	if errors.As(err, &fe) {
+		rej.Row, rej.Reason, rej.Err = fe.Row, fe.Reason, fe.Err
+		switch {
+		case fe.Ignore:
+			rej.Action = verify.Ignore
+		case fe.Close:
+			rej.Action = verify.Close
+		}
+	}
+	r.h.reject("", 0, rej)
+	if rej.Action == verify.Close {
+		return fmt.Errorf("%w: %w", errBadSeq, err)
+	}
+	return nil
+}
+
+// errorFrame ends the connection as an error frame asks. T4, event-stream: a host
+// that finds our cursor in its future has restarted its numbering; that is believed
+// only of a cursor we did send.
+func (r *reader) errorFrame(ev *frame.Event) error {
+	if ev.Name == "FutureCursor" && r.cursor > 0 && r.prev == 0 {
+		r.h.newEpoch(r.win)
+	}
+	return fmt.Errorf("host ended the stream with error %.100q: %.200q", ev.Name, ev.Message)
+}
+
+// info notes what a host says about the stream. T5, lexicon.
+func (r *reader) info(ev *frame.Event) {
+	if ev.Name != "OutdatedCursor" {
+		r.h.log.Info("the host sent an #info", "name", clip(ev.Name), "message", clip(ev.Message))
+		return
+	}
+	r.h.m.metrics.gaps.Inc()
+	r.h.log.Warn("the host no longer has all that came after our cursor", "cursor", r.cursor, "message", clip(ev.Message))
+}
+
+func clip(s string) string { return s[:min(len(s), 200)] }
+
+// inOrder says whether the event's seq is above all before it. T8, event-stream. A
+// host that sends again what an earlier connection brought is not out of order, but
+// that was decided or waits.
+func (r *reader) inOrder(ev *frame.Event) (fresh bool, err error) {
+	if ev.Seq <= r.prev {
+		r.h.reject(ev.DID, ev.Seq, &verify.Rejection{Row: 8, Action: verify.Ignore, Reason: "seq_not_increasing"})
+		if r.backwards++; r.backwards >= maxBackwards {
+			return false, errBackwards
+		}
+		return false, nil
+	}
+	r.prev = ev.Seq
+	if ev.Seq <= r.win.cursor() {
+		r.h.reject(ev.DID, ev.Seq, &verify.Rejection{Row: 9, Action: verify.Ignore, Reason: "duplicate"})
+		return false, nil
+	}
+	r.h.lastEvent.Store(time.Now().UnixNano())
+	return true, nil
+}

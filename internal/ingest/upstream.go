@@ -1,0 +1,247 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/cistern-archive/cistern/internal/identity"
+)
+
+// Reasons to end a connection. Each is logged and shown with the host.
+var (
+	errText      = errors.New("sent a text message")
+	errOversized = errors.New("sent too many oversized messages in a row")
+	errEndless   = errors.New("sent a message of more than 64 MiB")
+	errSilent    = errors.New("was silent for too long")
+	errSlow      = errors.New("took too long over one message")
+	errBadSeq    = errors.New("sent a seq out of range")
+	errBackwards = errors.New("sent too many seqs that do not increase")
+	errRelay     = errors.New("is a relay, which only an operator may name")
+	errHandshake = errors.New("sent more than 256 KiB before the connection was open")
+)
+
+// maxHandshake bounds what a host may send before the upgrade is done, TLS
+// included, in bytes: net/http sets no limit to a response's headers.
+const maxHandshake = 256 << 10
+
+// maxCloseReason is what a close frame may carry, in bytes (RFC 6455, section 5.5).
+const maxCloseReason = 123
+
+// dialer opens upstream connections.
+type dialer struct {
+	opts      DialOptions
+	userAgent string
+}
+
+// writeBuffers lets connections, which seldom write, share buffers.
+var writeBuffers sync.Pool
+
+// connect opens a host's stream after cursor. The answer's headers must not be those
+// of a relay unless the host is trusted: two relays that read each other would send
+// the same events round for ever.
+func (d *dialer) connect(ctx context.Context, a *address, cursor uint64) (*upstream, error) {
+	dial := d.opts.DialTrusted
+	if !a.trusted {
+		dial = d.opts.DialPublic
+	}
+	if dial == nil {
+		nd := &net.Dialer{KeepAlive: 30 * time.Second}
+		if !a.trusted {
+			nd.Control = identity.ControlPublic
+		}
+		dial = nd.DialContext
+	}
+	var raw *limitedConn
+	ws := websocket.Dialer{
+		NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			raw = &limitedConn{Conn: c}
+			raw.left.Store(maxHandshake)
+			return raw, nil
+		},
+		HandshakeTimeout: d.opts.HandshakeTimeout,
+		ReadBufferSize:   512,
+		WriteBufferSize:  512,
+		WriteBufferPool:  &writeBuffers,
+	}
+	conn, resp, err := ws.DialContext(ctx, a.subscribeURL(cursor), http.Header{"User-Agent": {d.userAgent}})
+	if err != nil {
+		if resp != nil {
+			err = fmt.Errorf("%w: HTTP %d", err, resp.StatusCode)
+		}
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	if !a.trusted && isRelay(resp.Header) {
+		_ = conn.Close() // nothing was read, nothing is lost
+		return nil, errRelay
+	}
+	raw.left.Store(-1)
+	return newUpstream(conn, &d.opts), nil
+}
+
+func isRelay(h http.Header) bool {
+	for _, field := range []string{"Server", "Via"} {
+		for _, v := range h.Values(field) {
+			if strings.Contains(strings.ToLower(v), "atproto-relay") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// limitedConn ends a handshake that sends too much. left is negative once the
+// connection is open.
+type limitedConn struct {
+	net.Conn
+	left atomic.Int64
+}
+
+func (c *limitedConn) Read(p []byte) (int, error) {
+	left := c.left.Load()
+	if left == 0 {
+		return 0, errHandshake
+	}
+	if left > 0 && int64(len(p)) > left {
+		p = p[:left]
+	}
+	n, err := c.Conn.Read(p)
+	if left > 0 {
+		c.left.Add(-int64(n))
+	}
+	return n, err
+}
+
+// upstream is an open connection. One goroutine reads it; a timer, which is no
+// goroutine while it waits, pings it and gives it up when it is silent.
+type upstream struct {
+	conn   *websocket.Conn
+	opts   *DialOptions
+	opened time.Time
+
+	heard  atomic.Int64 // when anything was last heard, in ns since opened
+	began  atomic.Int64 // when the message being read began, likewise; -1 for none
+	paused atomic.Bool  // the reader waits for room and hears nothing
+
+	mu    sync.Mutex
+	timer *time.Timer // nil once closed
+	cause error       // why we closed it, nil if we did not
+	ticks sync.WaitGroup
+}
+
+func newUpstream(conn *websocket.Conn, opts *DialOptions) *upstream {
+	u := &upstream{conn: conn, opts: opts, opened: time.Now()}
+	u.began.Store(-1)
+	conn.SetPongHandler(func(string) error {
+		u.heard.Store(u.since())
+		return nil
+	})
+	answer := conn.PingHandler()
+	conn.SetPingHandler(func(data string) error {
+		u.heard.Store(u.since())
+		return answer(data)
+	})
+	u.timer = time.AfterFunc(opts.PingAfter, u.tick)
+	return u
+}
+
+func (u *upstream) since() int64 { return int64(time.Since(u.opened)) }
+
+// tick looks after the connection and arms itself again.
+func (u *upstream) tick() {
+	u.mu.Lock()
+	if u.timer == nil {
+		u.mu.Unlock()
+		return
+	}
+	u.ticks.Add(1)
+	u.mu.Unlock()
+	defer u.ticks.Done()
+
+	now := u.since()
+	if u.paused.Load() {
+		u.heard.Store(now)
+	}
+	silent := time.Duration(now - u.heard.Load())
+	began := u.began.Load()
+	switch {
+	case silent >= u.opts.SilentFor:
+		u.close(errSilent)
+		return
+	case began >= 0 && time.Duration(now-began) >= u.opts.SilentFor:
+		u.close(errSlow)
+		return
+	case silent >= u.opts.PingAfter:
+		// A failed ping needs no answer: the silence goes on and is noticed.
+		_ = u.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second))
+	}
+	next := u.opts.PingAfter
+	if silent < next {
+		next -= silent
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.timer != nil {
+		u.timer.Reset(min(next, max(u.opts.SilentFor-silent, time.Millisecond)))
+	}
+}
+
+// next reads one message into m. fits is false for one that was too large and was
+// read away.
+func (u *upstream) next(m *message) (fits bool, err error) {
+	kind, r, err := u.conn.NextReader()
+	if err != nil {
+		return false, err
+	}
+	if kind != websocket.BinaryMessage { // T1
+		return false, errText
+	}
+	now := u.since()
+	u.heard.Store(now)
+	u.began.Store(now)
+	fits, err = m.read(r)
+	u.began.Store(-1)
+	return fits, err
+}
+
+// close ends the connection with a cause that the peer is told; the first counts.
+func (u *upstream) close(cause error) {
+	u.mu.Lock()
+	if u.timer == nil {
+		u.mu.Unlock()
+		return
+	}
+	u.timer.Stop()
+	u.timer, u.cause = nil, cause
+	u.mu.Unlock()
+	code, reason := websocket.ClosePolicyViolation, cause.Error()
+	if errors.Is(cause, ErrStopped) {
+		code = websocket.CloseGoingAway
+	}
+	// The peer may be gone; then there is nobody to tell.
+	_ = u.conn.WriteControl(websocket.CloseMessage,
+		websocket.FormatCloseMessage(code, reason[:min(len(reason), maxCloseReason)]), time.Now().Add(100*time.Millisecond))
+	_ = u.conn.Close()
+}
+
+// finish closes the connection, waits for its timer, and returns why it ended: our
+// own reason when we had one, else readErr.
+func (u *upstream) finish(readErr error) error {
+	u.close(readErr)
+	u.ticks.Wait()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.cause
+}
