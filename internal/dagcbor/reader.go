@@ -202,13 +202,32 @@ func (r *Reader) Bytes() ([]byte, error) { return r.str(MajorBytes) }
 // Text reads a UTF-8 text string, aliasing Buf.
 func (r *Reader) Text() ([]byte, error) {
 	b, err := r.str(MajorText)
-	if err == nil && !utf8.Valid(b) {
+	if err == nil && !validUTF8(b) {
 		return nil, ErrUTF8
 	}
 	return b, err
 }
 
+// validUTF8 is utf8.Valid, faster for the short ASCII of which keys are made.
+func validUTF8(b []byte) bool {
+	if len(b) > 16 {
+		return utf8.Valid(b)
+	}
+	var all byte
+	for _, c := range b {
+		all |= c
+	}
+	return all < utf8.RuneSelf || utf8.Valid(b)
+}
+
 func (r *Reader) str(major byte) ([]byte, error) {
+	if b := r.Buf[min(r.Off, len(r.Buf)):]; len(b) > 0 && b[0]>>5 == major {
+		// Most strings of an envelope are short: their head is one byte.
+		if n := int(b[0]&31) + 1; n <= 24 && n <= len(b) {
+			r.Off += n
+			return b[1:n:n], nil
+		}
+	}
 	n, err := r.want(major)
 	if err != nil {
 		return nil, err
@@ -257,6 +276,9 @@ func (r *Reader) CID() ([]byte, error) {
 		return nil, ErrTag
 	}
 	b, err := r.Bytes()
+	if err == ErrType {
+		return nil, ErrTag
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,8 @@ type Op struct {
 	Path   string
 	CID    []byte
 	Prev   []byte
+
+	path []byte // Path before it is a string; nil once the frame is parsed
 }
 
 // Event is a parsed frame. Its byte slices alias the frame (or its re-encoded

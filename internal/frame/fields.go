@@ -250,7 +250,6 @@ func (s *scanner) op() error {
 		return err
 	}
 	s.ev.Ops = append(s.ev.Ops, Op{})
-	s.paths = append(s.paths, nil)
 	var seen fields
 	var key []byte
 	for ; n > 0; n-- {
@@ -278,7 +277,7 @@ func (s *scanner) opField(key []byte) (f fields, err error) {
 		op.Action = action(b)
 		return fAction, err
 	case "path":
-		s.paths[len(s.paths)-1], err = s.r.Text()
+		op.path, err = s.r.Text()
 		return fPath, err
 	case "cid":
 		if !s.r.Null() {
@@ -311,12 +310,6 @@ func action(b []byte) string {
 
 // texts makes many strings of one allocation.
 type texts struct{ b strings.Builder }
-
-func newTexts(n int) *texts {
-	t := new(texts)
-	t.b.Grow(n)
-	return t
-}
 
 // add appends b, for which there must be room, and returns it as a string.
 func (t *texts) add(b []byte) string {

@@ -67,7 +67,6 @@ type scanner struct {
 	did, time, rev, since []byte
 	handle, status        []byte
 	name, message         []byte
-	paths                 [][]byte // of ev.Ops, in order
 
 	seqOff, seqEnd int
 }
@@ -75,8 +74,7 @@ type scanner struct {
 // scan reads a canonical frame into ev, which must be reset, and says what row T7
 // wants repaired. dagcbor.ErrNotCanonical asks for another encoding.
 func scan(raw []byte, ev *Event) (fixes, error) {
-	var paths [8][]byte
-	s := scanner{r: dagcbor.Reader{Buf: raw, DataModel: true}, ev: ev, paths: paths[:0]}
+	s := scanner{r: dagcbor.Reader{Buf: raw, DataModel: true}, ev: ev}
 	if err := s.header(); err != nil {
 		return 0, err
 	}
@@ -96,8 +94,33 @@ func scan(raw []byte, ev *Event) (fixes, error) {
 	return s.fix, nil
 }
 
+// knownHeaders are the headers that every reference host writes, byte for byte.
+var knownHeaders = [...]struct {
+	kind  Kind
+	t     string
+	bytes string
+}{
+	{Commit, "#commit", "\xa2\x61t\x67#commit\x62op\x01"},
+	{Identity, "#identity", "\xa2\x61t\x69#identity\x62op\x01"},
+	{Account, "#account", "\xa2\x61t\x68#account\x62op\x01"},
+	{Sync, "#sync", "\xa2\x61t\x65#sync\x62op\x01"},
+	{Info, "#info", "\xa2\x61t\x65#info\x62op\x01"},
+}
+
 // header reads {t, op} and sets the event's kind. T3 and T4, event-stream.
 func (s *scanner) header() error {
+	for i := range knownHeaders {
+		k := &knownHeaders[i]
+		if n := len(k.bytes); len(s.r.Buf) >= n && string(s.r.Buf[:n]) == k.bytes {
+			s.r.Off, s.ev.Kind, s.ev.Type = n, k.kind, k.t
+			return nil
+		}
+	}
+	return s.otherHeader()
+}
+
+// otherHeader reads a header that has fields of its own or is of another kind.
+func (s *scanner) otherHeader() error {
 	var t, key []byte
 	var op int64
 	var hasOp, hasT bool
@@ -136,22 +159,9 @@ func (s *scanner) kind(op int64, t []byte) {
 		s.ev.Kind = ErrorFrame
 		return
 	}
-	if op == 1 {
-		switch string(t) {
-		case "#commit":
-			s.ev.Kind, s.ev.Type = Commit, "#commit"
-			return
-		case "#sync":
-			s.ev.Kind, s.ev.Type = Sync, "#sync"
-			return
-		case "#identity":
-			s.ev.Kind, s.ev.Type = Identity, "#identity"
-			return
-		case "#account":
-			s.ev.Kind, s.ev.Type = Account, "#account"
-			return
-		case "#info":
-			s.ev.Kind, s.ev.Type = Info, "#info"
+	for _, k := range knownHeaders {
+		if op == 1 && string(t) == k.t {
+			s.ev.Kind, s.ev.Type = k.kind, k.t
 			return
 		}
 	}
@@ -207,14 +217,16 @@ func (s *scanner) strings() {
 	ev := s.ev
 	ev.DID = string(s.did)
 	n := len(s.time) + len(s.rev) + len(s.since) + len(s.handle) + len(s.status) + len(s.name) + len(s.message)
-	for _, p := range s.paths {
-		n += len(p)
+	for i := range ev.Ops {
+		n += len(ev.Ops[i].path)
 	}
-	t := newTexts(n)
+	var t texts
+	t.b.Grow(n)
 	ev.Time, ev.Rev, ev.Since = t.add(s.time), t.add(s.rev), t.add(s.since)
 	ev.Handle, ev.Status = t.add(s.handle), t.add(s.status)
 	ev.Name, ev.Message = t.add(s.name), t.add(s.message)
-	for i, p := range s.paths {
-		ev.Ops[i].Path = t.add(p)
+	for i := range ev.Ops {
+		op := &ev.Ops[i]
+		op.Path, op.path = t.add(op.path), nil
 	}
 }
