@@ -1,0 +1,108 @@
+package admin
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"time"
+
+	"github.com/cistern-archive/cistern/internal/ingest"
+	"github.com/cistern-archive/cistern/internal/xrpc"
+	"github.com/cistern-archive/cistern/replay"
+)
+
+// Sources are what the API shows.
+type Sources struct {
+	Hosts     func() []ingest.HostInfo
+	Consumers func() []replay.ConsumerInfo
+}
+
+// NewHandler returns the API; nil when there is no password.
+func NewHandler(passwords []string, s Sources) http.Handler {
+	if len(passwords) == 0 {
+		return nil
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /admin/pds/list", func(w http.ResponseWriter, _ *http.Request) {
+		xrpc.WriteJSON(w, http.StatusOK, hosts(s.Hosts()))
+	})
+	mux.HandleFunc("GET /admin/subs/getUpstreamConns", func(w http.ResponseWriter, _ *http.Request) {
+		xrpc.WriteJSON(w, http.StatusOK, connected(s.Hosts()))
+	})
+	mux.HandleFunc("GET /admin/consumers/list", func(w http.ResponseWriter, _ *http.Request) {
+		xrpc.WriteJSON(w, http.StatusOK, consumers(s.Consumers()))
+	})
+	return authenticate(passwords, mux)
+}
+
+// authenticate lets in who knows one of the passwords, in constant time.
+func authenticate(passwords []string, next http.Handler) http.Handler {
+	sums := make([][32]byte, len(passwords))
+	for i, p := range passwords {
+		sums[i] = sha256.Sum256([]byte(p))
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		given, ok := sha256.Sum256([]byte(password)), 0
+		for i := range sums {
+			ok |= subtle.ConstantTimeCompare(given[:], sums[i][:])
+		}
+		if ok&subtle.ConstantTimeCompare([]byte(user), []byte("admin")) != 1 {
+			w.Header().Set("WWW-Authenticate", `Basic realm="cistern admin"`)
+			xrpc.WriteError(w, http.StatusUnauthorized, "AuthenticationRequired", "the admin API wants basic authentication, user admin")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+type hostRow struct {
+	Host              string     `json:"Host"`
+	Cursor            uint64     `json:"Cursor"`
+	HasActiveConn     bool       `json:"HasActiveConnection"`
+	Trusted           bool       `json:"Trusted"`
+	LastEventReceived *time.Time `json:"LastEventReceived,omitempty"`
+	LastError         string     `json:"LastError,omitempty"`
+}
+
+func hosts(infos []ingest.HostInfo) []hostRow {
+	rows := make([]hostRow, 0, len(infos))
+	for _, h := range infos {
+		row := hostRow{Host: h.Name, Cursor: h.Cursor, HasActiveConn: h.Connected, Trusted: h.Trusted, LastError: h.LastError}
+		if !h.LastEvent.IsZero() {
+			row.LastEventReceived = &h.LastEvent
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func connected(infos []ingest.HostInfo) []string {
+	names := []string{}
+	for _, h := range infos {
+		if h.Connected {
+			names = append(names, h.Name)
+		}
+	}
+	return names
+}
+
+type consumerRow struct {
+	RemoteAddr     string    `json:"remote_addr"`
+	UserAgent      string    `json:"user_agent"`
+	EventsConsumed uint64    `json:"events_consumed"`
+	ConnectedAt    time.Time `json:"connected_at"`
+	Cursor         uint64    `json:"cursor"`
+	Tier           string    `json:"tier"`
+}
+
+func consumers(infos []replay.ConsumerInfo) []consumerRow {
+	rows := make([]consumerRow, 0, len(infos))
+	for _, c := range infos {
+		rows = append(rows, consumerRow{
+			RemoteAddr: c.RemoteAddr, UserAgent: c.UserAgent, EventsConsumed: c.Events,
+			ConnectedAt: c.Since, Cursor: c.Position, Tier: c.Tier,
+		})
+	}
+	return rows
+}

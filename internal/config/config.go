@@ -1,0 +1,146 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v3"
+)
+
+// Config is everything that `cistern serve` needs to know.
+type Config struct {
+	DataDir        string
+	Bind           string // address of the public listener
+	MetricsListen  string // address of the metrics listener, "" for none
+	PLCHosts       []string
+	Hosts          []string // hosts of the operator's own word, as URLs
+	PullHostsFrom  string   // base URL of a relay whose listHosts to take, "" for none
+	InitialSeq     uint64
+	AdminPasswords []string
+	LogLevel       string
+	LogFormat      string
+	Demo           bool
+}
+
+// env returns where a flag is read from besides the command line: CISTERN_<NAME>
+// first, then the names that the reference relay uses.
+func env(name string, others ...string) cli.ValueSourceChain {
+	own := "CISTERN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+	return cli.EnvVars(append([]string{own}, others...)...)
+}
+
+// CommonFlags are the flags that may stand before or after the command.
+func (c *Config) CommonFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{
+			Name: "admin-password", Usage: "password of the admin API, user admin; repeatable; without one the admin API is off",
+			Sources: env("admin-password", "RELAY_ADMIN_PASSWORD", "RELAY_ADMIN_KEY"), Destination: &c.AdminPasswords,
+		},
+		&cli.StringSliceFlag{
+			Name: "plc-host", Usage: "URL of a PLC directory; repeatable, asked in order", Value: []string{"https://plc.directory"},
+			Sources: env("plc-host", "RELAY_PLC_HOST", "ATP_PLC_HOST"), Destination: &c.PLCHosts,
+		},
+		&cli.StringFlag{
+			Name: "log-level", Usage: "error, warn, info or debug", Value: "info",
+			Sources: env("log-level", "RELAY_LOG_LEVEL", "GO_LOG_LEVEL", "LOG_LEVEL"), Destination: &c.LogLevel,
+		},
+		&cli.StringFlag{
+			Name: "log-format", Usage: "text or json", Value: "text", Sources: env("log-format"), Destination: &c.LogFormat,
+		},
+	}
+}
+
+// ServeFlags are the flags of the command serve.
+func (c *Config) ServeFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "data-dir", Usage: "folder of the log", Value: "./data", Sources: env("data-dir"), Destination: &c.DataDir,
+		},
+		&cli.StringFlag{
+			Name: "bind", Usage: "address of the public listener: XRPC and the event stream", Value: ":2470",
+			Sources: env("bind", "RELAY_API_BIND", "RELAY_API_LISTEN"), Destination: &c.Bind,
+		},
+		&cli.StringFlag{
+			Name: "metrics-listen", Usage: "address of the metrics listener, empty for none", Value: ":2471",
+			Sources: env("metrics-listen", "RELAY_METRICS_LISTEN"), Destination: &c.MetricsListen,
+		},
+		&cli.StringSliceFlag{
+			Name:    "host",
+			Usage:   "URL of a host to crawl; repeatable; http, ports and loopback are allowed, and it is trusted",
+			Sources: env("host"), Destination: &c.Hosts,
+		},
+		&cli.StringFlag{
+			Name: "pull-hosts-from", Usage: "URL of a running relay whose listHosts to crawl",
+			Sources: env("pull-hosts-from"), Destination: &c.PullHostsFrom,
+		},
+		&cli.Uint64Flag{
+			Name: "initial-seq-number", Usage: "the next seq is at least this (to go on above another relay's)", Value: 1,
+			Sources: env("initial-seq-number", "RELAY_INITIAL_SEQ_NUMBER"), Destination: &c.InitialSeq,
+		},
+		&cli.BoolFlag{
+			Name: "demo", Usage: "crawl a simulated network in this process, with a temporary data directory", Destination: &c.Demo,
+		},
+	}
+}
+
+// maxInitialSeq leaves room to write for ever above it.
+const maxInitialSeq = 1 << 52
+
+// Validate says what is wrong with the configuration, in words that name the flag.
+func (c *Config) Validate() error {
+	for _, l := range []struct{ flag, addr string }{{"bind", c.Bind}, {"metrics-listen", c.MetricsListen}} {
+		if l.addr == "" && l.flag != "bind" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(l.addr); err != nil {
+			return fmt.Errorf("--%s %q is not an address such as :2470: %w", l.flag, l.addr, err)
+		}
+	}
+	for flag, urls := range map[string][]string{"plc-host": c.PLCHosts, "host": c.Hosts, "pull-hosts-from": {c.PullHostsFrom}} {
+		for _, s := range urls {
+			if err := checkURL(s); err != nil && s != "" {
+				return fmt.Errorf("--%s %q: %w", flag, s, err)
+			}
+		}
+	}
+	if c.InitialSeq > maxInitialSeq {
+		return fmt.Errorf("--initial-seq-number %d is above %d: too few numbers would be left", c.InitialSeq, uint64(maxInitialSeq))
+	}
+	if c.DataDir == "" {
+		return fmt.Errorf("--data-dir is empty")
+	}
+	_, err := c.Logger()
+	return err
+}
+
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil {
+		return err
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("not an http or https URL")
+	}
+	return nil
+}
+
+// Logger returns the logger that the configuration asks for, writing to standard
+// error.
+func (c *Config) Logger() (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return nil, fmt.Errorf("--log-level %q is none of error, warn, info, debug", c.LogLevel)
+	}
+	o := &slog.HandlerOptions{Level: level}
+	switch c.LogFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(os.Stderr, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, o)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q is neither text nor json", c.LogFormat)
+}

@@ -1,0 +1,67 @@
+package metrics
+
+import (
+	"net/http"
+	"net/http/pprof"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/cistern-archive/cistern/segmentlog"
+)
+
+// NewRegistry returns a registry with the metrics of the process and of Go.
+func NewRegistry() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return reg
+}
+
+// LogEvents returns callbacks that count what the log reports.
+func LogEvents(reg prometheus.Registerer) segmentlog.Events {
+	f := promauto.With(reg)
+	events := f.NewCounter(prometheus.CounterOpts{Name: "cistern_log_events_total", Help: "Events made durable."})
+	bytes := f.NewCounter(prometheus.CounterOpts{Name: "cistern_log_bytes_total", Help: "Bytes appended to hot files, marks included."})
+	commits := f.NewHistogram(prometheus.HistogramOpts{
+		Name: "cistern_log_commit_seconds", Help: "Time of a group commit: one write and one fsync.",
+		Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
+	})
+	full := f.NewGauge(prometheus.GaugeOpts{Name: "cistern_log_paused", Help: "1 while intake is paused because the disk is full."})
+	files := f.NewCounter(prometheus.CounterOpts{Name: "cistern_log_rotations_total", Help: "Hot files closed."})
+	torn := f.NewCounter(prometheus.CounterOpts{Name: "cistern_log_torn_bytes_total", Help: "Bytes of torn writes that the start cut."})
+	return segmentlog.Events{
+		Commit: func(i segmentlog.CommitInfo) {
+			events.Add(float64(i.Events))
+			bytes.Add(float64(i.Bytes))
+			commits.Observe(i.Duration.Seconds())
+		},
+		NoSpace:   func(error) { full.Set(1) },
+		SpaceBack: func() { full.Set(0) },
+		Rotate:    func(string) { files.Inc() },
+		TornTail:  func(i segmentlog.CutInfo) { torn.Add(float64(i.Bytes)) },
+	}
+}
+
+// LogGauges exposes where the log stands.
+func LogGauges(reg prometheus.Registerer, l *segmentlog.Log) {
+	gauge := func(name, help string, value func() uint64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) }))
+	}
+	gauge("cistern_log_tip_seq", "Last durable sequence number.", l.Tip)
+	gauge("cistern_log_oldest_seq", "First sequence number of the log.", l.Oldest)
+	gauge("cistern_log_reserved_seq", "Highest reserved sequence number.", l.Reserved)
+}
+
+// Handler serves /metrics and /debug/pprof.
+func Handler(reg *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}

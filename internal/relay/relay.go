@@ -1,0 +1,247 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cistern-archive/cistern/internal/accounts"
+	"github.com/cistern-archive/cistern/internal/admin"
+	"github.com/cistern-archive/cistern/internal/config"
+	"github.com/cistern-archive/cistern/internal/identity"
+	"github.com/cistern-archive/cistern/internal/ingest"
+	"github.com/cistern-archive/cistern/internal/metrics"
+	"github.com/cistern-archive/cistern/internal/xrpc"
+	"github.com/cistern-archive/cistern/replay"
+	"github.com/cistern-archive/cistern/segmentlog"
+)
+
+// How long each step of a shutdown may take: together under the 10 s that service
+// managers wait.
+const (
+	stopIngest    = 4 * time.Second
+	stopConsumers = 3 * time.Second
+	stopHTTP      = time.Second
+)
+
+// ringBytes is the memory budget of the ring.
+const ringBytes = 64 << 20
+
+// Relay is a running relay.
+type Relay struct {
+	cfg config.Config
+	log *slog.Logger
+	reg *prometheus.Registry
+
+	events   *segmentlog.Log
+	resolver *identity.Resolver
+	ingest   *ingest.Manager
+	replay   *replay.Server
+
+	public, private net.Listener
+	servers         []*http.Server
+	serving         errgroup.Group
+	puller          *puller
+}
+
+// Start opens the log, rebuilds derived state from it, begins to listen and then
+// to crawl. End the relay with Stop.
+func Start(cfg config.Config, logger *slog.Logger) (*Relay, error) {
+	r := &Relay{cfg: cfg, log: logger, reg: metrics.NewRegistry()}
+	if err := r.start(); err != nil {
+		_ = r.Stop() // what started is ended; the start's error says more
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *Relay) start() error {
+	ring, err := r.openLog()
+	if err != nil {
+		return err
+	}
+	r.replay = replay.NewServer(replay.Options{
+		Log: r.events, Ring: ring, Logger: r.log, Registerer: r.reg, ServerHeader: config.ServerName(),
+	})
+	if err := r.openIngest(); err != nil {
+		return err
+	}
+	if err := r.listen(); err != nil {
+		return err
+	}
+	for _, h := range r.cfg.Hosts {
+		if err := r.ingest.AddHost(h, true); err != nil {
+			return fmt.Errorf("--host %s: %w", h, err)
+		}
+	}
+	if r.cfg.PullHostsFrom != "" {
+		r.puller = startPuller(r.cfg.PullHostsFrom, r.ingest, r.log)
+	}
+	r.log.Info("cistern is running", "version", config.Version, "stream", r.events.Stream().ID, "tip", r.events.Tip(),
+		"bind", r.Addr(), "hosts", len(r.ingest.Hosts()))
+	return nil
+}
+
+// openLog opens the log and the ring that follows it. The ring begins at the tip,
+// which is known once the log is open, and nothing commits before ingest starts.
+func (r *Relay) openLog() (*replay.Ring, error) {
+	var ring *replay.Ring
+	began := time.Now()
+	log, err := segmentlog.Open(segmentlog.Options{
+		Dir: r.cfg.DataDir, Logger: r.log, InitialSeq: r.cfg.InitialSeq, Events: metrics.LogEvents(r.reg),
+		OnCommit: func(b segmentlog.Batch) { ring.Publish(b) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.events = log
+	ring = replay.NewRing(ringBytes, log.Tip())
+	metrics.LogGauges(r.reg, log)
+	r.log.Info("log opened", "dir", r.cfg.DataDir, "oldest", log.Oldest(), "tip", log.Tip(), "took", time.Since(began).Round(time.Millisecond))
+	return ring, nil
+}
+
+// openIngest rebuilds accounts and host cursors from the log.
+func (r *Relay) openIngest() error {
+	var err error
+	r.resolver, err = identity.New(identity.Options{
+		PLCHosts: r.cfg.PLCHosts, UserAgent: config.ServerName(), Registerer: r.reg, Logger: r.log,
+	})
+	if err != nil {
+		return err
+	}
+	r.ingest, err = ingest.New(ingest.Options{
+		Log: r.events, Resolver: r.resolver, Accounts: accounts.NewTable(),
+		Registerer: r.reg, Logger: r.log, UserAgent: config.ServerName(),
+	})
+	if err != nil {
+		return err
+	}
+	return r.restore()
+}
+
+func (r *Relay) restore() error {
+	reader := r.events.NewReader(0)
+	defer reader.Close() //nolint:errcheck // opened for reading
+	began, n := time.Now(), 0
+	var rec segmentlog.Record
+	for {
+		err := reader.Next(&rec)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.ingest.Restore(&rec); err != nil {
+			return err
+		}
+		n++
+	}
+	if n > 0 {
+		r.log.Info("accounts and cursors rebuilt from the log", "events", n, "took", time.Since(began).Round(time.Millisecond))
+	}
+	return nil
+}
+
+func (r *Relay) listen() error {
+	var err error
+	if r.public, err = net.Listen("tcp", r.cfg.Bind); err != nil {
+		return fmt.Errorf("--bind: %w", err)
+	}
+	r.serve(r.public, xrpc.NewHandler(xrpc.Parts{
+		SubscribeRepos: r.replay,
+		Admin:          admin.NewHandler(r.cfg.AdminPasswords, admin.Sources{Hosts: r.ingest.Hosts, Consumers: r.replay.Consumers}),
+		Healthy:        r.events.Err,
+	}))
+	if r.cfg.MetricsListen == "" {
+		return nil
+	}
+	if r.private, err = net.Listen("tcp", r.cfg.MetricsListen); err != nil {
+		return fmt.Errorf("--metrics-listen: %w", err)
+	}
+	r.serve(r.private, metrics.Handler(r.reg))
+	return nil
+}
+
+func (r *Relay) serve(l net.Listener, h http.Handler) {
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		ErrorLog: slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
+	}
+	r.servers = append(r.servers, s)
+	r.serving.Go(func() error {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+}
+
+// Addr is the address of the public listener.
+func (r *Relay) Addr() string { return r.public.Addr().String() }
+
+// MetricsAddr is the address of the metrics listener, "" when there is none.
+func (r *Relay) MetricsAddr() string {
+	if r.private == nil {
+		return ""
+	}
+	return r.private.Addr().String()
+}
+
+// Log is the relay's log.
+func (r *Relay) Log() *segmentlog.Log { return r.events }
+
+// Hosts lists the hosts that are crawled.
+func (r *Relay) Hosts() []ingest.HostInfo { return r.ingest.Hosts() }
+
+// Consumers lists who is connected.
+func (r *Relay) Consumers() []replay.ConsumerInfo { return r.replay.Consumers() }
+
+// Failed is closed when the log can no longer be written; Stop then says why.
+func (r *Relay) Failed() <-chan struct{} { return r.events.Failed() }
+
+// Stop ends the relay: stop reading, let the log take what is verified, sync and
+// close it, send consumers the rest, close them with 1012. It returns the log's
+// failure when it had one.
+func (r *Relay) Stop() error {
+	var errs []error
+	if r.puller != nil {
+		r.puller.stop()
+	}
+	if r.ingest != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), stopIngest)
+		if err := r.ingest.Stop(ctx); err != nil {
+			r.log.Warn("not everything that was read could be decided; it will be read again", "err", err)
+		}
+		cancel()
+	}
+	if r.resolver != nil {
+		r.resolver.Close()
+	}
+	if r.events != nil {
+		errs = append(errs, r.events.Close())
+	}
+	if r.replay != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), stopConsumers)
+		r.replay.Shutdown(ctx)
+		cancel()
+	}
+	for _, s := range r.servers {
+		ctx, cancel := context.WithTimeout(context.Background(), stopHTTP)
+		if err := s.Shutdown(ctx); err != nil {
+			errs = append(errs, s.Close())
+		}
+		cancel()
+	}
+	errs = append(errs, r.serving.Wait())
+	return errors.Join(errs...)
+}
