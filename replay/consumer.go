@@ -41,7 +41,7 @@ type consumer struct {
 	agent  string
 	since  time.Time
 
-	heard    atomic.Int64  // last byte received or accepted, Unix ns
+	heard    atomic.Int64  // last byte received, or event accepted, Unix ns
 	position atomic.Uint64 // of the last event written
 	events   atomic.Uint64
 	tier     atomic.Uint32
@@ -149,6 +149,7 @@ func (c *consumer) send(b Batch) string {
 	if reason := c.write(b.Wire); reason != "" {
 		return reason
 	}
+	c.touch() // an event accepted is a sign of life, a ping is not
 	c.position.Store(b.Last)
 	c.events.Add(uint64(b.Events))
 	c.tier.Store(uint32(c.reader.Tier()))
@@ -171,9 +172,6 @@ func (c *consumer) write(b []byte) string {
 			return reasonLeft
 		}
 		n, err := c.raw.Write(b)
-		if n > 0 {
-			c.touch()
-		}
 		switch {
 		case err == nil:
 			return ""
