@@ -23,6 +23,8 @@ type message struct {
 	payload []field
 	// wideInts writes seq and both map heads in eight bytes (readable, not canonical).
 	wideInts bool
+	// indefinite leaves the payload's length open.
+	indefinite bool
 	// unsorted leaves payload and header in the order they stand in.
 	unsorted bool
 	// edit, when set, changes the bytes after encoding.
@@ -43,7 +45,11 @@ func (m *message) encode(seq uint64) []byte {
 		size += len(f.key) + len(f.val) + 2
 	}
 	out := m.appendMap(make([]byte, 0, size), m.header, seq)
-	out = m.appendMap(out, m.payload, seq)
+	if m.indefinite {
+		out = append(out, indefinite(m.appendMap(nil, m.payload, seq))...)
+	} else {
+		out = m.appendMap(out, m.payload, seq)
+	}
 	if m.edit != nil {
 		out = m.edit(out)
 	}

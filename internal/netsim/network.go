@@ -28,6 +28,9 @@ type Network struct {
 
 	hosts []*Host
 	plc   *PLC
+
+	elsewhere *Host                  // a host that nobody listens on, for lies
+	onTwin    func(string, *message) // a test wants the honest twin of each lie
 }
 
 // New makes a network and, unless Offline, opens its listeners.
