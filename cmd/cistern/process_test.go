@@ -1,0 +1,283 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"go.uber.org/goleak"
+
+	"github.com/cistern-archive/cistern/internal/netsim"
+)
+
+// The reference library's logger starts a goroutine when it is imported.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/ipfs/go-log/writer.(*MirrorWriter).logRoutine"))
+}
+
+// seed returns the test's seed, printed so that a failure can be run again with
+// CISTERN_SEED.
+func seed(t testing.TB) uint64 {
+	s := rand.Uint64()
+	if v := os.Getenv("CISTERN_SEED"); v != "" {
+		n, err := strconv.ParseUint(v, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = n
+	}
+	t.Logf("CISTERN_SEED=%d", s)
+	return s
+}
+
+// program is the built binary and the flags it is started with, again and again.
+type program struct {
+	t       testing.TB
+	path    string
+	args    []string
+	addr    string
+	metrics string
+	stderr  *os.File
+
+	cmd  *exec.Cmd
+	exit chan error
+}
+
+func buildProgram(t testing.TB, network *netsim.Network, extra ...string) *program {
+	t.Helper()
+	dir := t.TempDir()
+	p := &program{t: t, path: filepath.Join(dir, "cistern"), addr: freeAddr(t), metrics: freeAddr(t)}
+	build := exec.Command("go", "build", "-o", p.path, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	var err error
+	if p.stderr, err = os.Create(filepath.Join(dir, "stderr.log")); err != nil {
+		t.Fatal(err)
+	}
+	p.args = append([]string{
+		"serve", "--data-dir", filepath.Join(dir, "data"), "--bind", p.addr, "--metrics-listen", p.metrics,
+		"--plc-host", network.PLCURL(),
+	}, extra...)
+	for _, h := range network.HostURLs() {
+		p.args = append(p.args, "--host", h)
+	}
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			p.showLog()
+		}
+		p.stderr.Close()
+	})
+	return p
+}
+
+// showLog prints the end of what the program said.
+func (p *program) showLog() {
+	b, err := os.ReadFile(p.stderr.Name())
+	if err != nil {
+		p.t.Log(err)
+		return
+	}
+	p.t.Logf("the program's log, its end:\n%s", b[max(0, len(b)-6000):])
+}
+
+// freeAddr returns an address that nobody listens on now.
+func freeAddr(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (p *program) start() {
+	p.t.Helper()
+	p.cmd = exec.Command(p.path, p.args...)
+	p.cmd.Stderr = p.stderr
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.exit = make(chan error, 1)
+	go func(cmd *exec.Cmd, exit chan error) { exit <- cmd.Wait() }(p.cmd, p.exit)
+}
+
+// kill ends the process as a power cut would, kernel and disk apart.
+func (p *program) kill() {
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.exit
+	p.cmd = nil
+}
+
+// terminate asks the process to end and wants exit code 0 within 10 s.
+func (p *program) terminate() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	select {
+	case err := <-p.exit:
+		if err != nil {
+			p.t.Fatalf("SIGTERM: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		p.t.Fatal("still running 10 s after SIGTERM")
+	}
+	p.cmd = nil
+}
+
+// waitHealthy waits until the program answers.
+func (p *program) waitHealthy() {
+	p.t.Helper()
+	p.until("healthy", func() bool {
+		resp, err := http.Get("http://" + p.addr + "/_health")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		_, err = io.Copy(io.Discard, resp.Body)
+		return err == nil && resp.StatusCode == http.StatusOK
+	})
+}
+
+// until polls a condition outside this process.
+func (p *program) until(what string, ok func() bool) {
+	p.t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("not %s within a minute", what)
+		}
+		<-tick.C
+	}
+}
+
+// listener is a consumer that reconnects where it was, whatever happens to the
+// relay, and remembers what every number named.
+type listener struct {
+	mu     sync.Mutex
+	grown  sync.Cond
+	names  map[uint64][32]byte
+	last   uint64
+	frames [][]byte // when keep is set
+	keep   bool
+	err    error // a number that named two events, or that came twice
+	closed []int // close codes seen
+}
+
+func newListener(keep bool) *listener {
+	l := &listener{names: map[uint64][32]byte{}, keep: keep}
+	l.grown.L = &l.mu
+	return l
+}
+
+// follow reads from cursor on until ctx ends.
+func (l *listener) follow(ctx context.Context, addr string) {
+	for ctx.Err() == nil {
+		l.mu.Lock()
+		cursor := l.last
+		l.mu.Unlock()
+		url := fmt.Sprintf("ws://%s/xrpc/com.atproto.sync.subscribeRepos?cursor=%d", addr, cursor)
+		conn, _, err := websocket.DefaultDialer.DialContext(ctx, url, nil)
+		if err != nil {
+			continue // the relay is down: a loopback dial fails at once, and a new one costs little
+		}
+		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		l.read(conn)
+		stop()
+		conn.Close()
+	}
+}
+
+func (l *listener) read(conn *websocket.Conn) {
+	for {
+		_, frame, err := conn.ReadMessage()
+		if err != nil {
+			var c *websocket.CloseError
+			if errors.As(err, &c) {
+				l.mu.Lock()
+				l.closed = append(l.closed, c.Code)
+				l.mu.Unlock()
+			}
+			return
+		}
+		l.add(frame)
+	}
+}
+
+func (l *listener) add(frame []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, err := netsim.Peek(frame)
+	if err != nil {
+		l.err = errors.Join(l.err, err)
+		return
+	}
+	sum := sha256.Sum256(frame)
+	if p.Seq <= l.last {
+		l.err = errors.Join(l.err, fmt.Errorf("seq %d after %d", p.Seq, l.last))
+	}
+	l.names[p.Seq], l.last = sum, p.Seq
+	if l.keep {
+		l.frames = append(l.frames, frame)
+	}
+	l.grown.Broadcast()
+}
+
+func (l *listener) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.names)
+}
+
+// contains says whether everything that other saw stands here under the same
+// number with the same bytes.
+func (l *listener) contains(other *listener) error {
+	for seq, sum := range other.names {
+		got, ok := l.names[seq]
+		if !ok {
+			return fmt.Errorf("seq %d was served and is not in the log", seq)
+		}
+		if got != sum {
+			return fmt.Errorf("seq %d named two events", seq)
+		}
+	}
+	return nil
+}
+
+// lines returns the program's log lines that contain s.
+func (p *program) lines(s string) (n int) {
+	f, err := os.Open(p.stderr.Name())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer f.Close()
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		if strings.Contains(sc.Text(), s) {
+			n++
+		}
+	}
+	return n
+}
