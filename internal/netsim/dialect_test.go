@@ -68,6 +68,7 @@ var beyondIndigo = []string{
 	"empty-commit-bare",    // it wants the root node
 	"unknown-commit-field", // it forgets the field before it checks the signature
 	"indefinite-map",       // its decoder reads stated lengths only
+	"wide-ints",            // its decoder wants the shortest form
 	"past-key",             // it was given the newest key
 }
 
