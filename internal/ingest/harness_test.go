@@ -164,6 +164,14 @@ func (r *rig) caughtUp(n *netsim.Network) {
 		}
 		return true
 	})
+	// The simulated hosts count a frame as sent after the write that we were faster than.
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, h := range n.Hosts() {
+		if err := h.WaitSent(ctx); err != nil {
+			r.t.Fatal(err)
+		}
+	}
 }
 
 // rejections sums cistern_ingest_rejected_total by reason.

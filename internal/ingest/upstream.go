@@ -153,6 +153,8 @@ func newUpstream(conn *websocket.Conn, opts *DialOptions) *upstream {
 		u.heard.Store(u.since())
 		return answer(data)
 	})
+	u.mu.Lock() // the first tick may be soon
+	defer u.mu.Unlock()
 	u.timer = time.AfterFunc(opts.PingAfter, u.tick)
 	return u
 }
