@@ -276,10 +276,10 @@ func (r *Reader) CID() ([]byte, error) {
 		return nil, ErrTag
 	}
 	b, err := r.Bytes()
-	if err == ErrType {
-		return nil, ErrTag
-	}
 	if err != nil {
+		if errors.Is(err, ErrType) {
+			return nil, ErrTag
+		}
 		return nil, err
 	}
 	if len(b) < 2 || b[0] != 0 {
@@ -301,10 +301,10 @@ func ValidCID(b []byte) bool {
 // key) in DAG-CBOR order: shorter first, then by bytes.
 func (r *Reader) KeyAfter(prev []byte) ([]byte, error) {
 	k, err := r.Text()
-	if err == ErrType {
-		return nil, ErrKey
-	}
 	if err != nil {
+		if errors.Is(err, ErrType) {
+			return nil, ErrKey
+		}
 		return nil, err
 	}
 	if prev == nil {
@@ -325,72 +325,4 @@ func CompareKeys(a, b []byte) int {
 		return len(a) - len(b)
 	}
 	return bytes.Compare(a, b)
-}
-
-// Skip walks over one whole item, checking that it is canonical.
-func (r *Reader) Skip() error { return r.skip(0) }
-
-// SkipAt does the same for an item that stands inside depth others already.
-func (r *Reader) SkipAt(depth int) error { return r.skip(depth) }
-
-func (r *Reader) skip(depth int) error {
-	if depth > MaxDepth {
-		return ErrDepth
-	}
-	b, ok := r.Peek()
-	if !ok {
-		return ErrTruncated
-	}
-	switch b >> 5 {
-	case MajorBytes:
-		_, err := r.Bytes()
-		return err
-	case MajorText:
-		_, err := r.Text()
-		return err
-	case MajorArray:
-		n, err := r.Array()
-		for ; n > 0 && err == nil; n-- {
-			err = r.skip(depth + 1)
-		}
-		return err
-	case MajorMap:
-		n, err := r.Map()
-		var key []byte
-		for ; n > 0 && err == nil; n-- {
-			if key, err = r.KeyAfter(key); err == nil {
-				err = r.skip(depth + 1)
-			}
-		}
-		return err
-	case MajorTag:
-		_, err := r.CID()
-		return err
-	}
-	major, arg, err := r.Head()
-	if err == nil && r.DataModel && !SafeInteger(major, arg) {
-		return ErrInteger
-	}
-	return err
-}
-
-// SafeInteger says whether a head is within ±MaxInteger; the argument of a
-// negative integer is one less than its absolute value.
-func SafeInteger(major byte, arg uint64) bool {
-	if major == MajorNint {
-		return arg < MaxInteger
-	}
-	return arg <= MaxInteger
-}
-
-// Valid checks that b is exactly one canonical item.
-func Valid(b []byte) error {
-	r := Reader{Buf: b}
-	if err := r.Skip(); err != nil {
-		return err
-	}
-	if r.Rest() != 0 {
-		return ErrTrailing
-	}
-	return nil
 }
