@@ -144,28 +144,9 @@ func (f *fetcher) fetchWeb(ctx context.Context, did string) (Identity, error) {
 }
 
 func (f *fetcher) ask(ctx context.Context, c *http.Client, did, from string) (Identity, error) {
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	body, err := f.get(ctx, c, did, from, maxDocument)
 	if err != nil {
-		return Identity{}, unusable("%s: %w", did, err)
-	}
-	req.Header.Set("User-Agent", f.userAgent)
-	req.Header.Set("Accept", "application/did+ld+json, application/json")
-	resp, err := c.Do(req)
-	if err != nil {
-		return Identity{}, &UnavailableError{Err: err}
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return Identity{}, f.refusal(did, resp)
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))
-	if err != nil {
-		return Identity{}, &UnavailableError{Err: fmt.Errorf("read %s: %w", from, err)}
-	}
-	if len(body) > maxDocument {
-		return Identity{}, unusable("%s: document has more than %d bytes", did, maxDocument)
+		return Identity{}, err
 	}
 	id, err := parseDocument(did, body)
 	if err != nil && !errors.Is(err, ErrUnusable) {
@@ -176,6 +157,34 @@ func (f *fetcher) ask(ctx context.Context, c *http.Client, did, from string) (Id
 		return id, &UnavailableError{Err: fmt.Errorf("%s: %w", from, err)}
 	}
 	return id, err
+}
+
+// get fetches a body of at most limit bytes.
+func (f *fetcher) get(ctx context.Context, c *http.Client, did, from string, limit int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	if err != nil {
+		return nil, unusable("%s: %w", did, err)
+	}
+	req.Header.Set("User-Agent", f.userAgent)
+	req.Header.Set("Accept", "application/did+ld+json, application/json")
+	resp, err := c.Do(req)
+	if err != nil {
+		return nil, &UnavailableError{Err: err}
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, f.refusal(did, resp)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return nil, &UnavailableError{Err: fmt.Errorf("read %s: %w", from, err)}
+	}
+	if int64(len(body)) > limit {
+		return nil, unusable("%s: answer has more than %d bytes", did, limit)
+	}
+	return body, nil
 }
 
 // refusal says what a status other than 200 means.

@@ -91,6 +91,7 @@ type Resolver struct {
 	cache   *cache
 	fetch   *fetcher
 	flights flights
+	audits  audits
 	metrics *metrics
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc

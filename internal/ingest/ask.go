@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
 	"github.com/cistern-archive/cistern/internal/identity"
 )
 
@@ -16,6 +18,8 @@ func (h *host) asker(q question) func(*subject) error {
 		return func(s *subject) error { return h.refreshOnce(s, h.authority, &s.refreshed) }
 	case newKey:
 		return func(s *subject) error { return h.refreshOnce(s, h.rekeys, &s.rekeyed) }
+	case pastKeys:
+		return h.lookBack
 	case repoStatus:
 		return h.askStatus
 	}
@@ -88,6 +92,25 @@ func (h *host) refreshOnce(s *subject, limit *recent, tried *bool) error {
 	}
 	limit.use(s.ev.DID, now)
 	*tried = true
+	return nil
+}
+
+// lookBack finds the keys that were valid at the event's rev. T26.
+func (h *host) lookBack(s *subject) error {
+	if h.m.reading.Err() != nil {
+		return ErrStopped
+	}
+	s.lookedBack = true
+	rev, err := syntax.ParseTID(s.ev.Rev)
+	if err != nil {
+		return nil // the verifier has said so
+	}
+	keys, err := h.m.opts.Resolver.PastKeys(h.m.reading, s.ev.DID, rev.Time())
+	if errors.Is(err, identity.ErrUnavailable) {
+		s.lookedBack = false
+		return err
+	}
+	s.past = keys
 	return nil
 }
 

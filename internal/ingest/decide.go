@@ -2,10 +2,12 @@ package ingest
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/cistern-archive/cistern/internal/accounts"
 	"github.com/cistern-archive/cistern/internal/frame"
 	"github.com/cistern-archive/cistern/internal/identity"
+	"github.com/cistern-archive/cistern/internal/signing"
 	"github.com/cistern-archive/cistern/internal/verify"
 	"github.com/cistern-archive/cistern/segmentlog"
 )
@@ -18,11 +20,13 @@ type subject struct {
 	id    identity.Identity
 	idErr error // nil, ErrGone or ErrUnusable
 
-	refreshed bool // the document was asked for anew because of T13
-	rekeyed   bool // likewise because of T26
-	changed   bool // an #identity's refresh brought another document
-	asked     bool // the host was asked for the account's status …
-	active    bool // … and said active
+	refreshed  bool           // the document was asked for anew because of T13
+	rekeyed    bool           // likewise because of T26
+	changed    bool           // an #identity's refresh brought another document
+	lookedBack bool           // the keys of the past were asked for because of T26 …
+	past       []*signing.Key // … and these were valid at the rev's time
+	asked      bool           // the host was asked for the account's status …
+	active     bool           // … and said active
 }
 
 // question is what must be asked of somebody before an event can be decided.
@@ -32,6 +36,7 @@ const (
 	nothing     question = iota
 	newDocument          // T13: the document may have changed its host
 	newKey               // T26: the document may have changed its key
+	pastKeys             // T26: the event may be from before the last change of keys
 	repoStatus           // T15: the account may be active again
 )
 
@@ -92,29 +97,49 @@ func (h *host) decideRepo(s *subject, held *accounts.Held) outcome {
 	if out := h.upstreamStatus(s, held, &acct); out.rej != nil || out.undecided {
 		return out
 	}
+	res, key, err := h.verify(s, acct.Repo)
+	if err != nil {
+		return signature(s, err)
+	}
+	return h.append(s, held, key.Multicodec(), res.Verdict, res.State, nil)
+}
+
+// verify checks the event with the account's key, and with those of its past that were
+// asked for.
+func (h *host) verify(s *subject, repo accounts.Repo) (verify.Result, *signing.Key, error) {
 	v := h.m.verifiers.Get().(*verify.Verifier)
 	defer h.m.verifiers.Put(v)
 	check := v.Commit
 	if s.ev.Kind == frame.Sync {
 		check = v.Sync
 	}
-	res, err := check(s.ev, s.id.Key, acct.Repo)
-	if err != nil {
-		return signatureRefresh(s, err)
+	res, err := check(s.ev, s.id.Key, repo)
+	if !errors.Is(err, verify.ErrSignature) {
+		return res, s.id.Key, err
 	}
-	return h.append(s, held, s.id.Key.Multicodec(), res.Verdict, res.State, nil)
+	for _, key := range s.past {
+		if past, pastErr := check(s.ev, key, repo); !errors.Is(pastErr, verify.ErrSignature) {
+			past.Verdict |= segmentlog.PastKey
+			return past, key, pastErr
+		}
+	}
+	return res, s.id.Key, err
 }
 
-// signatureRefresh gives a signature that fails one more chance with a new document.
-// T26, cryptography.
-func signatureRefresh(s *subject, err error) outcome {
+// signature gives a signature that fails two more chances: a new document, and for
+// did:plc the keys that were valid at the rev's time. T26, cryptography.
+func signature(s *subject, err error) outcome {
 	var rej *verify.Rejection
 	if !errors.As(err, &rej) {
 		return rejected(0, verify.Drop, "unverifiable", err)
 	}
 	out := outcome{rej: rej}
-	if errors.Is(err, verify.ErrSignature) && !s.rekeyed {
+	switch {
+	case !errors.Is(err, verify.ErrSignature):
+	case !s.rekeyed:
 		return out.unless(newKey)
+	case !s.lookedBack && strings.HasPrefix(s.ev.DID, "did:plc:"):
+		return out.unless(pastKeys)
 	}
 	return out
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/cistern-archive/cistern/internal/dagcbor"
 	"github.com/cistern-archive/cistern/internal/frame"
 	"github.com/cistern-archive/cistern/internal/identity"
+	"github.com/cistern-archive/cistern/internal/signing"
 )
 
 // stage is a host that plays a script to each connection.
@@ -100,6 +101,10 @@ func (b believer) Lookup(_ context.Context, did string) (identity.Identity, erro
 }
 func (b believer) Refresh(ctx context.Context, did string) (identity.Identity, error) {
 	return b.Lookup(ctx, did)
+}
+
+func (b believer) PastKeys(context.Context, string, time.Time) ([]*signing.Key, error) {
+	return nil, identity.ErrUnusable
 }
 
 const alice = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cistern-archive/cistern/internal/accounts"
 	"github.com/cistern-archive/cistern/internal/identity"
+	"github.com/cistern-archive/cistern/internal/signing"
 	"github.com/cistern-archive/cistern/segmentlog"
 )
 
@@ -25,6 +26,7 @@ type Resolver interface {
 	Cached(did string) (id identity.Identity, err error, ok bool)
 	Lookup(ctx context.Context, did string) (identity.Identity, error)
 	Refresh(ctx context.Context, did string) (identity.Identity, error)
+	PastKeys(ctx context.Context, did string, at time.Time) ([]*signing.Key, error)
 }
 
 // Options of a Manager. Log, Resolver and Accounts must be set.

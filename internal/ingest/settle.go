@@ -58,8 +58,8 @@ func (h *host) alreadyAsked(did string, q question) bool {
 	switch q {
 	case newDocument:
 		return h.authority.spent(did, now)
-	case newKey:
-		return h.rekeys.spent(did, now)
+	case newKey, pastKeys: // what was refreshed lately still leaves the keys of the past
+		return false
 	case repoStatus:
 		return h.statuses.knownInactive(did, now)
 	}
