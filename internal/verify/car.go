@@ -114,6 +114,9 @@ func readRoots(r *dagcbor.Reader) (first []byte, n int, err error) {
 		if err != nil {
 			return nil, 0, err
 		}
+		if !anyCID(c) {
+			return nil, 0, errors.New("a root that is not a CID")
+		}
 		if i == 0 {
 			first = c
 		}
