@@ -1,0 +1,35 @@
+package segmentlog
+
+import "github.com/cistern-archive/cistern/internal/dagcbor"
+
+// segmentFields is the length of a segment's header: a hot file's without the salt.
+const segmentFields = hotFields - 1
+
+// appendSegment appends the header item of a sealed segment.
+func (h *Header) appendSegment(dst []byte) []byte {
+	dst = dagcbor.AppendHead(dst, dagcbor.MajorArray, segmentFields)
+	dst = dagcbor.AppendText(dst, headerMagic)
+	dst = dagcbor.AppendUint(dst, headerVersion)
+	dst = dagcbor.AppendText(dst, h.Stream)
+	dst = dagcbor.AppendUint(dst, h.Epoch)
+	dst = dagcbor.AppendUint(dst, h.FirstSeq)
+	return dagcbor.AppendUint(dst, h.FirstLeaf)
+}
+
+// frameOf returns the frame in a record's encoding, nil when it is no record.
+func frameOf(raw []byte) []byte {
+	rd := dagcbor.Reader{Buf: raw}
+	if _, err := rd.Array(); err != nil {
+		return nil
+	}
+	for range 9 {
+		if rd.Skip() != nil {
+			return nil
+		}
+	}
+	frame, err := rd.Bytes()
+	if err != nil {
+		return nil
+	}
+	return frame
+}

@@ -1,0 +1,229 @@
+package segmentlog
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"sort"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// tailGuess is how much of a segment's end is read at first, in bytes: enough for
+// the footer of a segment of 256 MiB.
+const tailGuess = 64 << 10
+
+// Segment is an open sealed segment, read through an io.ReaderAt: a local file, or
+// an object by ranges. Its methods may be called from any goroutine.
+type Segment struct {
+	name   string
+	r      io.ReaderAt
+	size   int64
+	footer *Footer
+}
+
+// OpenSegment reads and checks the footer and the seek table of a segment of size
+// bytes. name stands in errors. A *CorruptError says that the bytes are not a
+// segment, other errors are r's.
+func OpenSegment(name string, r io.ReaderAt, size int64) (*Segment, error) {
+	s := &Segment{name: name, r: r, size: size}
+	tail, err := s.readTail(min(size, tailGuess))
+	if err != nil {
+		return nil, err
+	}
+	table, footer, err := tailSizes(tail)
+	if err != nil {
+		return nil, s.corrupt(size-int64(len(tail)), err)
+	}
+	if table+footer > size {
+		return nil, s.corrupt(0, fmt.Errorf("%w: longer than the file", errSeekTable))
+	}
+	if table+footer > int64(len(tail)) {
+		if tail, err = s.readTail(table + footer); err != nil {
+			return nil, err
+		}
+	}
+	at := size - table - footer
+	if s.footer, err = decodeTail(tail[int64(len(tail))-table-footer:], footer); err != nil {
+		return nil, s.corrupt(at, err)
+	}
+	if s.footer.wireEnd() != at {
+		return nil, s.corrupt(at, fmt.Errorf("%w: blocks end at offset %d", errFooter, s.footer.wireEnd()))
+	}
+	return s, nil
+}
+
+func (s *Segment) corrupt(off int64, err error) error {
+	return &CorruptError{File: s.name, Offset: off, Err: err}
+}
+
+// readTail reads the last n bytes.
+func (s *Segment) readTail(n int64) ([]byte, error) {
+	b := make([]byte, n)
+	return b, s.readAt(b, s.size-n)
+}
+
+func (s *Segment) readAt(b []byte, off int64) error {
+	if n, err := s.r.ReadAt(b, off); n < len(b) {
+		if errors.Is(err, io.EOF) || err == nil {
+			return s.corrupt(off, fmt.Errorf("the file ends after %d bytes: %w", off+int64(n), io.ErrUnexpectedEOF))
+		}
+		return fmt.Errorf("read %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// Footer returns what the segment says of itself; do not change it.
+func (s *Segment) Footer() *Footer { return s.footer }
+
+// Name returns the name that the segment was opened under.
+func (s *Segment) Name() string { return s.name }
+
+// Size returns the length of the file in bytes.
+func (s *Segment) Size() int64 { return s.size }
+
+// FindSeq returns the block that holds the first record with a seq above after,
+// len(Blocks) when there is none.
+func (f *Footer) FindSeq(after uint64) int {
+	return sort.Search(len(f.Blocks), func(i int) bool { return f.Blocks[i].LastSeq > after })
+}
+
+// FindTime returns the block that holds the first record witnessed at or after t
+// (Unix µs), len(Blocks) when there is none.
+func (f *Footer) FindTime(t int64) int {
+	return sort.Search(len(f.Blocks), func(i int) bool { return f.Blocks[i].LastWitnessed >= t })
+}
+
+// BlockBuffer is memory that ReadBlock uses again. The zero value is ready.
+type BlockBuffer struct {
+	wire []byte
+	raw  []byte
+}
+
+// decoders decode whole frames without keeping state between them; the limit
+// stands above MaxBlock, and each call is bounded by the length that was checked.
+var decoders = sync.OnceValues(func() (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(2*MaxBlock), zstd.WithDecodeAllCapLimit(true))
+})
+
+// ReadBlock reads block i, checks its SHA-256 and decodes it. The result lives in
+// buf until its next use.
+func (s *Segment) ReadBlock(i int, buf *BlockBuffer) ([]byte, error) {
+	return s.readSpan(&s.footer.Blocks[i].Span, buf)
+}
+
+func (s *Segment) readSpan(sp *Span, buf *BlockBuffer) ([]byte, error) {
+	dec, err := decoders()
+	if err != nil {
+		return nil, fmt.Errorf("zstd: %w", err)
+	}
+	if int64(cap(buf.wire)) < sp.Wire {
+		buf.wire = make([]byte, sp.Wire)
+	}
+	wire := buf.wire[:sp.Wire]
+	if err := s.readAt(wire, sp.Offset); err != nil {
+		return nil, err
+	}
+	if sha256.Sum256(wire) != sp.SHA256 {
+		return nil, s.corrupt(sp.Offset, errors.New("block does not match its SHA-256"))
+	}
+	if int64(cap(buf.raw)) < sp.Raw {
+		buf.raw = make([]byte, 0, sp.Raw)
+	}
+	raw, err := dec.DecodeAll(wire, buf.raw[:0:sp.Raw])
+	if err != nil {
+		return nil, s.corrupt(sp.Offset, fmt.Errorf("block: %w", err))
+	}
+	if int64(len(raw)) != sp.Raw {
+		return nil, s.corrupt(sp.Offset, fmt.Errorf("block decodes to %d bytes, the footer says %d", len(raw), sp.Raw))
+	}
+	buf.raw = raw
+	return raw, nil
+}
+
+// CheckHeader reads the header frame and compares it with the footer.
+func (s *Segment) CheckHeader() error {
+	raw, err := s.readSpan(&s.footer.Header, &BlockBuffer{})
+	if err != nil {
+		return err
+	}
+	f := s.footer
+	want := Header{Stream: f.Stream, Epoch: f.Name.Epoch, FirstSeq: f.Name.FirstSeq, FirstLeaf: f.FirstLeaf}
+	if string(want.appendSegment(nil)) != string(raw) {
+		return s.corrupt(0, errors.New("the header is not what the footer says"))
+	}
+	return nil
+}
+
+// blockRecords walks the records of a decoded block and checks each against the
+// footer.
+type blockRecords struct {
+	s     *Segment
+	block int
+	raw   []byte
+	off   int
+	last  uint64
+	count uint64
+}
+
+// next decodes the next record into rec; io.EOF at the end of a whole block.
+func (b *blockRecords) next(rec *Record) (raw []byte, err error) {
+	meta := &b.s.footer.Blocks[b.block]
+	if b.off == len(b.raw) {
+		if b.count != meta.Count || b.last != meta.LastSeq {
+			return nil, b.s.corrupt(meta.Offset, fmt.Errorf("block holds %d records up to seq %d, the footer says %d up to %d",
+				b.count, b.last, meta.Count, meta.LastSeq))
+		}
+		return nil, io.EOF
+	}
+	n, err := DecodeRecord(b.raw[b.off:], rec)
+	if err != nil {
+		return nil, b.s.corrupt(meta.Offset, fmt.Errorf("record %d of the block: %w", b.count, err))
+	}
+	switch {
+	case b.count == 0 && rec.Seq != meta.FirstSeq:
+		err = fmt.Errorf("block begins with seq %d, the footer says %d", rec.Seq, meta.FirstSeq)
+	case b.count > 0 && rec.Seq <= b.last:
+		err = fmt.Errorf("%w: %d after %d", errOrder, rec.Seq, b.last)
+	}
+	if err != nil {
+		return nil, b.s.corrupt(meta.Offset, err)
+	}
+	raw = b.raw[b.off : b.off+n]
+	b.off += n
+	b.last = rec.Seq
+	b.count++
+	return raw, nil
+}
+
+// Records iterates the records with a seq above after, in order. The record is
+// the same one each time and aliases a buffer: copy what must live longer. An
+// error ends the iteration.
+func (s *Segment) Records(after uint64) iter.Seq2[*Record, error] {
+	return func(yield func(*Record, error) bool) {
+		var buf BlockBuffer
+		var rec Record
+		for i := s.footer.FindSeq(after); i < len(s.footer.Blocks); i++ {
+			raw, err := s.ReadBlock(i, &buf)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			b := blockRecords{s: s, block: i, raw: raw}
+			for {
+				if _, err := b.next(&rec); errors.Is(err, io.EOF) {
+					break
+				} else if err != nil {
+					yield(nil, err)
+					return
+				}
+				if rec.Seq > after && !yield(&rec, nil) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package segmentlog
+
+import (
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/transparency-dev/merkle/compact"
+	"github.com/transparency-dev/merkle/rfc6962"
+
+	"github.com/cistern-archive/cistern/internal/dagcbor"
+)
+
+// HashSize is the length of every hash of the tree, in bytes.
+const HashSize = sha256.Size
+
+// One RFC 6962 tree stands over the whole log; docs/format/tree.md. A compact
+// range is the minimal list of perfect subtrees that cover leaves [begin, end).
+var ranges = &compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
+
+const (
+	leafFields = 10 // fields 0–8 of the record and the SHA-256 of its frame
+	leafHead   = dagcbor.MajorArray<<5 | leafFields
+	leafPrefix = 0x00 // RFC 6962, section 2.1
+)
+
+// leafHash returns the leaf of the record whose encoding is raw:
+//
+//	SHA-256(0x00 ‖ CBOR [fields 0–8, SHA-256(frame as served)])
+//
+// The record is deterministic CBOR, so its own bytes are what is hashed. For an
+// erased record field 10 is the hash of the frame as it was. scratch is reused.
+func leafHash(raw []byte, scratch []byte) (leaf [HashSize]byte, out []byte, err error) {
+	rd := dagcbor.Reader{Buf: raw}
+	if n, err := rd.Array(); err != nil || n != recordFields {
+		return leaf, scratch, fmt.Errorf("leaf: %w", ErrRecordForm)
+	}
+	start := rd.Off
+	for range 9 {
+		if err := rd.Skip(); err != nil {
+			return leaf, scratch, fmt.Errorf("leaf: %w", err)
+		}
+	}
+	fields := raw[start:rd.Off]
+	frame, err := rd.Bytes()
+	if err != nil {
+		return leaf, scratch, fmt.Errorf("leaf: %w", err)
+	}
+	digest, err := bytesOrNull(&rd)
+	if err != nil {
+		return leaf, scratch, fmt.Errorf("leaf: %w", err)
+	}
+	if digest == nil {
+		sum := sha256.Sum256(frame)
+		digest = sum[:]
+	}
+	out = append(scratch[:0], leafPrefix, leafHead)
+	out = append(out, fields...)
+	out = dagcbor.AppendBytes(out, digest)
+	return sha256.Sum256(out), out, nil
+}
+
+// LeafHash returns the tree's leaf of the record whose encoding is raw.
+func LeafHash(raw []byte) ([HashSize]byte, error) {
+	leaf, _, err := leafHash(raw, nil)
+	return leaf, err
+}
+
+// rangeOf returns the compact range with the given hashes, which it copies.
+func rangeOf(begin, end uint64, hashes [][]byte) (*compact.Range, error) {
+	own := make([][]byte, len(hashes))
+	for i, h := range hashes {
+		if len(h) != HashSize {
+			return nil, fmt.Errorf("tree: hash %d has %d bytes", i, len(h))
+		}
+		own[i] = append([]byte(nil), h...)
+	}
+	r, err := ranges.NewRange(begin, end, own)
+	if err != nil {
+		return nil, fmt.Errorf("tree: %w", err)
+	}
+	return r, nil
+}
+
+// rootOf returns the root of a range that begins at 0; that of no leaves is
+// SHA-256 of nothing (RFC 6962).
+func rootOf(r *compact.Range) ([]byte, error) {
+	if r.End() == 0 {
+		return rfc6962.DefaultHasher.EmptyRoot(), nil
+	}
+	return r.GetRootHash(nil)
+}
