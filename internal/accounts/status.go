@@ -39,7 +39,7 @@ type Account struct {
 
 // Effective is the status that the relay serves: our own unless that is active,
 // else the host's.
-func (a *Account) Effective() Status {
+func (a Account) Effective() Status {
 	if a.Local.Inactive {
 		return a.Local
 	}
