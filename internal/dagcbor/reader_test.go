@@ -149,6 +149,22 @@ func TestReadingBeyondTheEndIsTruncated(t *testing.T) {
 	}
 }
 
+func TestWhatIsHandedOutHasNoRoomToGrow(t *testing.T) {
+	buf := dagcbor.AppendBytes(dagcbor.AppendBytes(nil, []byte("short")), bytes.Repeat([]byte("l"), 30))
+	buf = append(buf, 0, 0)
+	before := bytes.Clone(buf)
+	r := dagcbor.Reader{Buf: buf}
+	for range 2 {
+		b, err := r.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _ = append(b, 0xff); !bytes.Equal(buf, before) {
+			t.Fatalf("appending to %q wrote into the buffer", b)
+		}
+	}
+}
+
 func TestNestingIsCountedFromOutside(t *testing.T) {
 	b := bytes.Repeat([]byte{0x81}, 10)
 	b = append(b, 0)

@@ -41,15 +41,15 @@ func (r *Reader) skip(depth int) error {
 		return err
 	}
 	major, arg, err := r.Head()
-	if err == nil && r.DataModel && !SafeInteger(major, arg) {
+	if err == nil && r.DataModel && !safeInteger(major, arg) {
 		return ErrInteger
 	}
 	return err
 }
 
-// SafeInteger says whether a head is within ±MaxInteger; the argument of a
+// safeInteger says whether a head is within ±MaxInteger; the argument of a
 // negative integer is one less than its absolute value.
-func SafeInteger(major byte, arg uint64) bool {
+func safeInteger(major byte, arg uint64) bool {
 	if major == MajorNint {
 		return arg < MaxInteger
 	}

@@ -56,6 +56,13 @@ func TestRewritingAnAccountKeepsWhatItDoesNotConcern(t *testing.T) { // T16
 	}
 }
 
+func TestARewrittenAccountStillSaysThatItWasReencoded(t *testing.T) { // T6 and T16
+	ev := mustParse(t, append(unsorted(f("op", uintItem(1)), f("t", textItem("#account"))), object(accountFields()...)...))
+	if got, err := ev.WithStatus(true, ""); err != nil || !got.Reencoded {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestOnlyAccountsAreRewritten(t *testing.T) { // T16
 	for kind, raw := range samples() {
 		if _, err := mustParse(t, raw).WithStatus(true, ""); (err == nil) != (kind == "#account") {

@@ -20,7 +20,8 @@ const tangleLimit = 16
 
 // canonical encodes a readable frame canonically: shortest heads, definite
 // lengths, sorted keys. What it cannot read without guessing is an error of package
-// dagcbor. Of a message of unknown kind only the header is given back.
+// dagcbor. Of a message of unknown kind only the header is given back. The caller
+// scans the result, so that this need not judge integers or fields.
 //
 // T6, data-model.
 func canonical(raw []byte) ([]byte, error) {
@@ -131,9 +132,6 @@ func (t *transcoder) item(depth int) error {
 	case dagcbor.MajorOther:
 		t.out = dagcbor.AppendHead(t.out, dagcbor.MajorOther, h.arg)
 		return nil
-	}
-	if !dagcbor.SafeInteger(h.major, h.arg) {
-		return dagcbor.ErrInteger
 	}
 	t.out = dagcbor.AppendHead(t.out, h.major, h.arg)
 	return nil

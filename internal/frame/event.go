@@ -60,15 +60,8 @@ type Event struct {
 	Reencoded bool
 }
 
-// keptOps is how many Ops keep their room over a Reset.
-const keptOps = 1024
-
 // Reset empties the event for use again and keeps the room of its Ops.
 func (e *Event) Reset() {
-	ops := e.Ops
-	if cap(ops) > keptOps {
-		ops = nil
-	}
-	clear(ops) // what they alias may go
-	*e = Event{Ops: ops[:0]}
+	clear(e.Ops) // what they alias may go
+	*e = Event{Ops: e.Ops[:0]}
 }

@@ -222,18 +222,21 @@ func (s *scanner) blobs() error {
 	return err
 }
 
-// maxOpsAhead is how many ops are made room for on an upstream's word (row T19
-// allows 200); more grow the list as they are read.
-const maxOpsAhead = 256
+// MaxOps bounds the operations of a #commit (row T19). It is judged here already,
+// because twenty bytes of frame can make a hundred of memory.
+const MaxOps = 200
 
-// ops reads the list of repo operations.
+// ops reads the list of repo operations. T19, sync.
 func (s *scanner) ops() error {
 	n, err := s.r.Array()
 	if err != nil {
 		return err
 	}
-	if room := min(n, maxOpsAhead); cap(s.ev.Ops) < room {
-		s.ev.Ops = make([]Op, 0, room)
+	if n > MaxOps {
+		return &Error{Row: 19, Reason: "too_many_ops", Err: fmt.Errorf("%d ops", n)}
+	}
+	if cap(s.ev.Ops) < n {
+		s.ev.Ops = make([]Op, 0, n)
 	}
 	for ; n > 0; n-- {
 		if err := s.op(); err != nil {

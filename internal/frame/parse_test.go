@@ -148,6 +148,18 @@ func TestUndecodableEnvelopesAreDropped(t *testing.T) { // T6
 	}
 }
 
+func TestNestingIsCountedFromThePayload(t *testing.T) { // T6
+	lists := func(n int) item { return append(bytes.Repeat([]byte{0x81}, n), 0x00) }
+	inOp := func(v item) []byte {
+		return message("#commit", with(commitFields(), "ops", list(object(append(opFields(), f("zzz", v))...))))
+	}
+	mustParse(t, message("#commit", append(commitFields(), f("extra", lists(63)))))
+	mustParse(t, inOp(lists(61)))
+	rejects(t, "65 levels below the payload", message("#commit", append(commitFields(), f("extra", lists(64)))), 6, "nested_too_deeply")
+	rejects(t, "65 levels, three of them the ops'", inOp(lists(62)), 6, "nested_too_deeply")
+	rejects(t, "65 levels in a header", slices.Concat(object(f("op", uintItem(1)), f("t", lists(64)))), 6, "nested_too_deeply")
+}
+
 func TestOversizedFramesAreDropped(t *testing.T) { // T2
 	raw := message("#sync", with(syncFields(), "blocks", bytesItem(make([]byte, frame.MaxFrame))))
 	rejects(t, "5 MB and a header", raw, 2, "frame_too_large")
@@ -290,16 +302,15 @@ func TestOneEventIsUsedForManyFrames(t *testing.T) {
 			ev.Ops = ops
 		}
 	}
-	many := make([]item, 2000)
-	for i := range many {
-		many[i] = object(opFields()...)
+}
+
+func TestTooManyOpsAreNotRead(t *testing.T) { // T19
+	ops := slices.Repeat([]item{object(opFields()...)}, frame.MaxOps)
+	if ev := mustParse(t, message("#commit", with(commitFields(), "ops", list(ops...)))); len(ev.Ops) != frame.MaxOps {
+		t.Errorf("got %d ops", len(ev.Ops))
 	}
-	if err := frame.ParseInto(message("#commit", with(commitFields(), "ops", list(many...))), &ev); err != nil || len(ev.Ops) != 2000 {
-		t.Fatalf("%d ops, %v", len(ev.Ops), err)
-	}
-	if ev.Reset(); cap(ev.Ops) != 0 {
-		t.Errorf("a reset event keeps room for %d ops", cap(ev.Ops))
-	}
+	ops = append(ops, ops[0])
+	rejects(t, "201 ops", message("#commit", with(commitFields(), "ops", list(ops...))), 19, "too_many_ops")
 }
 
 func TestParsingAllocatesForItsTextsAlone(t *testing.T) {
