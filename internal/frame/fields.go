@@ -233,7 +233,7 @@ func (s *scanner) ops() error {
 		return err
 	}
 	if n > MaxOps {
-		return &Error{Row: 19, Reason: "too_many_ops", Err: fmt.Errorf("%d ops", n)}
+		return &Error{Row: 19, Reason: "op_count", Err: fmt.Errorf("%d ops", n)}
 	}
 	if cap(s.ev.Ops) < n {
 		s.ev.Ops = make([]Op, 0, n)

@@ -310,7 +310,7 @@ func TestTooManyOpsAreNotRead(t *testing.T) { // T19
 		t.Errorf("got %d ops", len(ev.Ops))
 	}
 	ops = append(ops, ops[0])
-	rejects(t, "201 ops", message("#commit", with(commitFields(), "ops", list(ops...))), 19, "too_many_ops")
+	rejects(t, "201 ops", message("#commit", with(commitFields(), "ops", list(ops...))), 19, "op_count")
 }
 
 func TestParsingAllocatesForItsTextsAlone(t *testing.T) {
