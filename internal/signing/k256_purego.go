@@ -4,7 +4,6 @@ package signing
 
 import (
 	"crypto"
-	"fmt"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"gitlab.com/yawning/secp256k1-voi/secec"
@@ -26,7 +25,7 @@ var k256Options = &secec.ECDSAOptions{
 func parseK256(pub *atcrypto.PublicKeyK256) (k256Key, error) {
 	p, err := secec.NewPublicKey(pub.UncompressedBytes())
 	if err != nil {
-		return k256Key{}, fmt.Errorf("public key: %w", err)
+		return k256Key{}, err
 	}
 	return k256Key{p}, nil
 }

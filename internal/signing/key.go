@@ -95,10 +95,10 @@ func newK256(compressed []byte) (*Key, error) {
 	copy(k.multicodec[2:], compressed)
 	pub, err := atcrypto.ParsePublicBytesK256(compressed)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("public key: %w", err)
 	}
 	if k.k256, err = parseK256(pub); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("public key: %w", err)
 	}
 	return k, nil
 }

@@ -3,19 +3,22 @@ package signing
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"errors"
+	"fmt"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
 )
 
 func newP256(compressed []byte) (*Key, error) {
-	curve := elliptic.P256()
-	// UnmarshalCompressed refuses what is not a point of the curve.
-	x, y := elliptic.UnmarshalCompressed(curve, compressed)
-	if x == nil {
-		return nil, errors.New("public key: not a compressed P-256 point")
+	pub, err := atcrypto.ParsePublicBytesP256(compressed)
+	if err != nil {
+		return nil, fmt.Errorf("public key: %w", err)
 	}
-	k := &Key{curve: P256, p256: &ecdsa.PublicKey{Curve: curve, X: x, Y: y}}
+	k := &Key{curve: P256}
 	copy(k.multicodec[:], prefixP256[:])
 	copy(k.multicodec[2:], compressed)
+	if k.p256, err = ecdsa.ParseUncompressedPublicKey(elliptic.P256(), pub.UncompressedBytes()); err != nil {
+		return nil, fmt.Errorf("public key: %w", err)
+	}
 	return k, nil
 }
 

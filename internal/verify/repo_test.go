@@ -77,8 +77,6 @@ func (r *testRepo) rootCID() []byte {
 	return c.Bytes()
 }
 
-func (r *testRepo) state() State { return State{Rev: r.rev, Data: r.root} }
-
 func (r *testRepo) keys() []string { return slices.Sorted(maps.Keys(r.values)) }
 
 // testKeys are record paths by the layer of the MST that they belong to, so that
@@ -184,12 +182,11 @@ func (r *testRepo) apply(full bool, changes ...change) *draft {
 			op.Prev = old.Bytes()
 		}
 		var err error
-		switch {
-		case c.value == nil:
+		if c.value == nil {
 			op.Action = "delete"
 			_, err = r.tree.Remove([]byte(c.path))
 			delete(r.values, c.path)
-		default:
+		} else {
 			op.Action, op.CID = "create", c.value.Bytes()
 			if had {
 				op.Action = "update"
