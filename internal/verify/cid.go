@@ -1,29 +1,26 @@
 package verify
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/cistern-archive/cistern/internal/dagcbor"
+)
 
 // cidSize is the length of the one CID form that can name a block here: version 1,
 // codec dag-cbor or raw, SHA-256 (the repository page, "CID formats").
 const cidSize = 36
 
+// The parts of a CID's head: version, codec, hash function, digest length.
 const (
+	cidVersion   = 0x01
 	codecDagCBOR = 0x71
 	codecRaw     = 0x55
+	hashSHA256   = 0x12
+	hashSHASize  = 0x20
 )
 
-// cidHead is the form's start, with the codec's place left to the check.
-const (
-	cidVersion  = 0x01
-	hashSHA256  = 0x12
-	hashSHASize = 0x20
-)
-
-// blockCID says whether c can name a block of a repo: version 1, SHA-256, and
-// dag-cbor or raw.
-func blockCID(c []byte) bool {
-	return len(c) == cidSize && c[0] == cidVersion && (c[1] == codecDagCBOR || c[1] == codecRaw) &&
-		c[2] == hashSHA256 && c[3] == hashSHASize
-}
+// blockCID says whether c can name a block of a repo.
+func blockCID(c []byte) bool { return dagcbor.ValidCID(c) }
 
 // nodeCID says whether c can name a commit or an MST node: a blockCID of codec
 // dag-cbor.

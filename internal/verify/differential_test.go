@@ -276,7 +276,7 @@ func explained(ev *frame.Event, ours, theirs error, verdict segmentlog.Verdict) 
 // FuzzAgainstIndigo compares verdicts with the reference library's.
 func FuzzAgainstIndigo(f *testing.F) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	for range 300 {
+	for range 150 {
 		b := make([]byte, 4+rng.IntN(24))
 		for i := range b {
 			b[i] = byte(rng.Uint32())

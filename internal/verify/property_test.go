@@ -52,7 +52,7 @@ func (r *testRepo) randomChanges(most int, tall bool) []change {
 func TestHonestHistoriesAreAccepted(t *testing.T) {
 	seed := testSeed(t)
 	v := testVerifier()
-	histories := 150
+	histories := 60
 	if testing.Short() {
 		histories = 15
 	}

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/fxamacker/cbor/v2"
@@ -62,53 +61,16 @@ func checkRecordSize(record []byte) error {
 // checkRecordContent reads a record's block.
 //
 // T32, checklist: it must be one well-formed CBOR item; floats, a form that is not
-// canonical, CIDs in odd forms and anything but a map are defects that pass with a
-// flag. Lexicons are never checked.
+// canonical, CIDs in odd forms, integers that clients cannot hold and anything but a
+// map are defects that pass with a flag. Lexicons are never checked.
 func checkRecordContent(record []byte) (defect bool, err error) {
-	r := dagcbor.Reader{Buf: record}
+	r := dagcbor.Reader{Buf: record, DataModel: true}
 	first, _ := r.Peek()
-	if first>>5 == dagcbor.MajorMap && walk(&r, 0) == nil && r.Rest() == 0 {
+	if first>>5 == dagcbor.MajorMap && r.Skip() == nil && r.Rest() == 0 {
 		return false, nil
 	}
 	if err := lenientCBOR.Wellformed(record); err != nil {
 		return false, drop(32, "record_not_cbor", err)
 	}
 	return true, nil
-}
-
-var errOddCID = errors.New("CID in a form that is not blessed")
-
-// walk is dagcbor's Skip with a look at each CID's form (the data-model page).
-func walk(r *dagcbor.Reader, depth int) error {
-	if depth > dagcbor.MaxDepth {
-		return dagcbor.ErrDepth
-	}
-	b, ok := r.Peek()
-	if !ok {
-		return dagcbor.ErrTruncated
-	}
-	switch b >> 5 {
-	case dagcbor.MajorArray:
-		n, err := r.Array()
-		for ; n > 0 && err == nil; n-- {
-			err = walk(r, depth+1)
-		}
-		return err
-	case dagcbor.MajorMap:
-		n, err := r.Map()
-		var key []byte
-		for ; n > 0 && err == nil; n-- {
-			if key, err = r.KeyAfter(key); err == nil {
-				err = walk(r, depth+1)
-			}
-		}
-		return err
-	case dagcbor.MajorTag:
-		cid, err := r.CID()
-		if err == nil && !blockCID(cid) {
-			err = errOddCID
-		}
-		return err
-	}
-	return r.Skip()
 }

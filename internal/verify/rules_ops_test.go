@@ -74,6 +74,8 @@ func TestRecordRules(t *testing.T) {
 		{"a link to a blob", inMap(dagcbor.AppendCID(nil, rawCodec(sum(nil)))...), false, 0},
 		{"a float", inMap(0xfb, 0x3f, 0xf0, 0, 0, 0, 0, 0, 0), true, 0},
 		{"a long integer", inMap(0x18, 1), true, 0},
+		{"the largest integer", inMap(0x1b, 0, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), false, 0},
+		{"an integer beyond 2^53-1", inMap(0x1b, 0, 0x20, 0, 0, 0, 0, 0, 0), true, 0},
 		{"unsorted keys", []byte("\xa2\x61b\x01\x61a\x01"), true, 0},
 		{"a repeated key", []byte("\xa2\x61a\x01\x61a\x01"), true, 0},
 		{"an indefinite map", []byte("\xbf\x61a\x01\xff"), true, 0},

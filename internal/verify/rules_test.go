@@ -96,7 +96,7 @@ func checkRules(t *testing.T, rules []rule) {
 // Verifier.
 func TestHonestEventPassesAfterEachLie(t *testing.T) {
 	v := testVerifier()
-	for seed := range 300 {
+	for seed := range 100 {
 		s := &script{[]byte{byte(seed), byte(seed * 7), 1, byte(seed), byte(seed * 3), byte(seed * 5), byte(seed), 3, byte(seed), byte(seed * 11), byte(seed), 9, byte(seed * 13)}}
 		liar, lie := altered(t, s)
 		if _, err := v.Commit(lie.event(), liar.key, State{}); err != nil && len(err.Error()) == 0 {
@@ -113,7 +113,7 @@ func TestHonestEventPassesAfterEachLie(t *testing.T) {
 // are meant for.
 func TestAlteredCommitsMeetEveryRowOfTheProof(t *testing.T) {
 	rows := map[int]int{}
-	for i := range 4000 {
+	for i := range 1500 {
 		b := make([]byte, 20)
 		for j := range b {
 			b[j] = byte((i + 1) * (j + 3) * 2654435761 >> 7)

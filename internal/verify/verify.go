@@ -164,6 +164,9 @@ func (v *Verifier) reset() {
 	if cap(v.blocks.list) > keepBlocks {
 		v.blocks.list, v.blocks.index = nil, nil
 	}
+	if cap(v.unsigned) > keepEnc {
+		v.unsigned = nil
+	}
 	v.blocks.reset()
 	v.tree.reset(&v.blocks)
 }
