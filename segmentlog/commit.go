@@ -1,12 +1,9 @@
 package segmentlog
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // run is the committer: it writes what is pending, again and again, each time
@@ -219,19 +216,6 @@ func (l *Log) finish() error {
 	l.mu.Lock()
 	next := l.next
 	l.mu.Unlock()
-	r := reservation{Epoch: l.stream.Current().Epoch, Through: l.Reserved(), Next: next}
+	r := reservation{Epoch: l.stream.Current().Epoch, Through: l.Reserved(), Next: next, Last: l.Tip()}
 	return r.write(l.opts.FS, l.opts.Dir)
-}
-
-// isNoSpace says whether err is a write that found the disk full. A sync that
-// reports it is a failed sync: what it covered is lost track of.
-func isNoSpace(err error) bool {
-	if err == nil {
-		return false
-	}
-	var a *appendError
-	if errors.As(err, &a) && a.op == "sync" {
-		return false
-	}
-	return vfs.IsNoSpaceError(err)
 }

@@ -98,14 +98,14 @@ func createHot(fs vfs.FS, path string, h Header) (*hotWriter, error) {
 	w := &hotWriter{hotFile: &hotFile{path: path, header: h}, f: f, mark: newMarker(head)}
 	w.headerLen = int64(len(head))
 	b := append(head, make([]byte, markSize)...)
-	w.mark.put(b[len(head):], 0)
+	w.mark.put(b[len(head):], w.headerLen)
 	if err := w.write(b); err != nil {
 		_ = f.Close() // the write's error says more
-		return nil, &appendError{op: "write", err: err}
+		return nil, fmt.Errorf("write: %w", err)
 	}
 	if err := f.Sync(); err != nil {
 		_ = f.Close() // the same
-		return nil, &appendError{op: "sync", err: err}
+		return nil, asSyncError(err)
 	}
 	w.end.Store(w.size)
 	return w, nil
@@ -127,10 +127,10 @@ func (w *hotWriter) write(b []byte) error {
 func (w *hotWriter) appendBatch(b []byte) error {
 	w.mark.put(b, w.end.Load())
 	if err := w.write(b); err != nil {
-		return &appendError{op: "write", err: err}
+		return fmt.Errorf("write %s: %w", w.path, err)
 	}
 	if err := w.f.SyncData(); err != nil {
-		return &appendError{op: "sync", err: err}
+		return fmt.Errorf("%s: %w", w.path, asSyncError(err))
 	}
 	return nil
 }
@@ -158,10 +158,11 @@ func (w *hotWriter) close() error {
 		return fmt.Errorf("close %s: %w", w.path, err)
 	}
 	if err := w.f.Sync(); err != nil {
-		return fmt.Errorf("close %s: %w", w.path, err)
+		return fmt.Errorf("close %s: %w", w.path, asSyncError(err))
 	}
 	w.closed.Store(true)
-	return w.f.Close()
+	_ = w.f.Close() // everything is synced, nothing is left that could fail to be written
+	return nil
 }
 
 // cutBack removes what a write that found no space left above the durable end.
@@ -176,12 +177,3 @@ func (w *hotWriter) cutBack() error {
 	}
 	return nil
 }
-
-// appendError says which step of a group commit failed.
-type appendError struct {
-	op  string // "write" or "sync"
-	err error
-}
-
-func (e *appendError) Error() string { return e.op + ": " + e.err.Error() }
-func (e *appendError) Unwrap() error { return e.err }

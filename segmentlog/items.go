@@ -2,6 +2,7 @@ package segmentlog
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/cistern-archive/cistern/internal/dagcbor"
@@ -25,8 +26,6 @@ type itemReader struct {
 	off  int64 // of the next item
 	end  int64 // exclusive; may be raised between calls
 	mark *marker
-
-	durable int64 // what the last mark named
 
 	buf  []byte // holds [base, base+len(buf)) of the file
 	base int64
@@ -71,7 +70,11 @@ func (it *itemReader) fill(need int64) error {
 	}
 	buf = append(buf, have...) // overlapping copies to the front are fine
 	n, err := it.f.ReadAt(buf[len(have):want], it.off+int64(len(have)))
-	if err != nil && (!errors.Is(err, io.EOF) || int64(len(have)+n) < want) {
+	if int64(len(have)+n) < want {
+		it.buf = it.buf[:0]
+		if err == nil || errors.Is(err, io.EOF) {
+			return errShrunk
+		}
 		return &diskError{err}
 	}
 	it.buf, it.base = buf[:want], it.off
@@ -82,11 +85,10 @@ func (it *itemReader) decode(rec *Record) (itemKind, error) {
 	b := it.window()
 	switch b[0] {
 	case markHead[0]:
-		d, ok := it.mark.get(b, it.off)
-		if !ok {
+		if !it.mark.is(b, it.off) {
 			return 0, errNotItem
 		}
-		it.durable, it.off = d, it.off+markSize
+		it.off += markSize
 		return itemMark, nil
 	case recordHead:
 		n, err := DecodeRecord(b, rec)
@@ -97,6 +99,30 @@ func (it *itemReader) decode(rec *Record) (itemKind, error) {
 		return itemRecord, nil
 	}
 	return 0, errNotItem
+}
+
+// Errors of what stands in a file; disk errors are a *diskError.
+var (
+	errNotItem = errors.New("neither a mark nor a record")
+	errShrunk  = errors.New("the file has become shorter than what was durable in it")
+)
+
+// diskError tells errors of reading from errors of what was read.
+type diskError struct{ err error }
+
+func (e *diskError) Error() string { return e.err.Error() }
+func (e *diskError) Unwrap() error { return e.err }
+
+func isDiskError(err error) bool {
+	var d *diskError
+	return errors.As(err, &d)
+}
+
+func itemError(err error) error {
+	if errors.Is(err, dagcbor.ErrTruncated) {
+		return fmt.Errorf("the file ends within a record: %w", err)
+	}
+	return err
 }
 
 // raw is the bytes of the item that begins at at and was read last.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 // Errors of a Log that callers decide by.
@@ -79,11 +80,15 @@ func (l *Log) Err() error {
 
 // Append gives e the next number and puts it in line for the next group commit.
 // It copies e. It blocks while too much waits for the disk, and returns once the
-// event is sequenced: it is durable when OnCommit has seen it.
+// event is sequenced: it is durable when OnCommit has seen it. An entry that
+// cannot be a record is ErrRecordForm or ErrRecordTooLarge.
 func (l *Log) Append(ctx context.Context, e *Entry) (uint64, error) {
 	size := entrySize(e)
 	if size > MaxRecord {
 		return 0, fmt.Errorf("append: %w", ErrRecordTooLarge)
+	}
+	if !utf8.ValidString(e.DID) || !utf8.ValidString(e.Host) { // no reader would take it
+		return 0, fmt.Errorf("append: DID %q, host %q: %w", e.DID, e.Host, ErrRecordForm)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

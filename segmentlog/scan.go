@@ -12,10 +12,10 @@ import (
 
 // scanned is what one pass over a hot file found.
 type scanned struct {
-	file *hotFile // end, lastSeq, count and seeks describe what is below the highest mark
+	file *hotFile // end, lastSeq, count and seeks describe what is below the durable end
 	size int64    // of the file
 
-	// The readable records above the highest mark: [file.end, tailEnd) holds
+	// The readable records above the durable end: [file.end, tailEnd) holds
 	// tailCount records (and marks) up to tailLast.
 	tailEnd   int64
 	tailCount uint64
@@ -23,20 +23,28 @@ type scanned struct {
 
 	witnessed int64 // of the last readable record, Unix µs
 
-	torn bool // bytes above tailEnd that are no item
-	// newborn: the crash came before the first batch, nothing can be in the file.
-	newborn bool
+	torn   bool // bytes above tailEnd that are no item
+	header bool // the header could be read
 }
 
-var errOrder = errors.New("sequence numbers do not increase")
+// count is the number of readable records.
+func (s *scanned) count() uint64 { return s.file.count.Load() + s.tailCount }
+
+// last is the seq of the last readable record, 0 for none.
+func (s *scanned) last() uint64 {
+	if s.tailCount > 0 {
+		return s.tailLast
+	}
+	return s.file.lastSeq.Load()
+}
 
 // scanHot reads the hot file at path and checks every item below its highest mark.
 // Damage there is a CorruptError.
 //
 // limit is the first seq of the file after it, 0 for none: records from there on
 // were copied into that file and are passed over. Without a limit and unless the
-// file is known to be clean, the highest mark itself is not trusted, since it may
-// stand in the page cache alone: what the mark before it names is the durable end.
+// last shutdown was clean, the highest mark itself is not trusted, since it may
+// stand in the page cache alone: the mark below it is the durable end.
 func scanHot(fs vfs.FS, path string, limit uint64, clean bool) (*scanned, error) {
 	f, err := fs.Open(path)
 	if err != nil {
@@ -61,67 +69,100 @@ type scanner struct {
 	limit uint64 // first seq of the next file, 0 for none
 	trust bool   // the highest mark is known to be on the disk
 
-	highest int64     // the highest durable offset that any mark names
-	marks   []counted // the walk at each mark, to find what is below one
+	marks []counted // where the walk met marks
 }
 
-// counted is how far the records had come when the walk reached the mark at off,
-// which names durable.
+// counted is how far the records had come when the walk reached the mark at off.
 type counted struct {
 	off     int64
-	durable int64
 	count   uint64
 	lastSeq uint64
 }
 
-// newbornSize bounds a file that cannot hold a record: header, first mark, and
-// less than a batch's mark with the shortest record.
-const newbornSize = maxHeader + markSize
+const (
+	// headerWindow is how much is read to find the header item: room for what a later
+	// version may add to it.
+	headerWindow = 4 << 10
+	// newbornSize bounds a file that cannot hold a record: header, first mark, and
+	// less than a batch's mark with the shortest record.
+	newbornSize = maxHeader + markSize
+)
+
+var (
+	errOrder     = errors.New("sequence numbers do not increase")
+	errFirst     = errors.New("the first record is not the one that the header names")
+	errFirstMark = errors.New("the first mark does not fit the header")
+)
 
 func (s *scanner) run() (*scanned, error) {
 	h, headerLen, err := s.header()
-	if err != nil {
-		if s.size <= newbornSize {
-			return &scanned{file: &hotFile{path: s.path}, size: s.size, newborn: true, torn: true}, nil
-		}
+	switch {
+	case isDiskError(err) || isGenuineVersion(err):
+		return nil, fmt.Errorf("read %s: %w", s.path, err)
+	case err != nil && s.size <= newbornSize: // the crash came before the first batch
+		return &scanned{file: &hotFile{path: s.path}, size: s.size, torn: true}, nil
+	case err != nil:
 		return nil, &CorruptError{File: s.path, Offset: 0, Err: err}
 	}
 	file := &hotFile{path: s.path, header: h, headerLen: headerLen}
-	out := &scanned{file: file, size: s.size}
+	out := &scanned{file: file, size: s.size, header: true}
 	bad, err := s.walk(file, out)
 	if err != nil {
 		return nil, err
 	}
 	if bad != nil {
-		if err := s.findMarks(bad.Offset); err != nil {
+		mark, err := s.findMark(bad.Offset)
+		if err != nil {
 			return nil, err
 		}
-		if bad.Offset < s.highest {
-			bad.Err = fmt.Errorf("%w (durable up to offset %d)", bad.Err, s.highest)
+		if mark > bad.Offset {
+			bad.Err = fmt.Errorf("%w (durable up to offset %d)", bad.Err, mark)
 			return nil, bad
 		}
 		out.torn = true
 	}
 	s.settle(out)
-	out.newborn = out.tailCount == 0 && file.count.Load() == 0
 	return out, nil
 }
 
 // header reads the header item and the first mark, whose CRC covers it.
 func (s *scanner) header() (Header, int64, error) {
-	b := make([]byte, min(s.size, maxHeader+markSize))
-	if _, err := s.f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		return Header{}, 0, err
+	b := make([]byte, min(s.size, headerWindow))
+	if n, err := s.f.ReadAt(b, 0); n < len(b) {
+		return Header{}, 0, &diskError{err}
 	}
 	h, n, err := decodeHotHeader(b)
+	if errors.Is(err, ErrVersion) && markedHeader(b) {
+		err = &versionError{err}
+	}
 	if err != nil {
 		return h, 0, err
 	}
 	s.mark = newMarker(b[:n])
-	if _, ok := s.mark.get(b[n:], int64(n)); !ok {
-		return h, 0, errors.New("the first mark does not fit the header")
+	if !s.mark.is(b[n:], int64(n)) {
+		return h, 0, errFirstMark
 	}
 	return h, int64(n), nil
+}
+
+// versionError is an ErrVersion that is no rot: a mark covers the header.
+type versionError struct{ err error }
+
+func (e *versionError) Error() string { return e.err.Error() }
+func (e *versionError) Unwrap() error { return e.err }
+
+func isGenuineVersion(err error) bool {
+	var v *versionError
+	return errors.As(err, &v)
+}
+
+// markedHeader says whether b begins with any item and the mark that covers it.
+func markedHeader(b []byte) bool {
+	rd := dagcbor.Reader{Buf: b}
+	if err := rd.Skip(); err != nil {
+		return false
+	}
+	return newMarker(b[:rd.Off]).is(b[rd.Off:], int64(rd.Off))
 }
 
 // walk checks item after item. It returns the first bad one, nil when the file
@@ -129,21 +170,18 @@ func (s *scanner) header() (Header, int64, error) {
 func (s *scanner) walk(file *hotFile, out *scanned) (*CorruptError, error) {
 	it := itemReader{f: s.f, off: file.headerLen, end: s.size, mark: &s.mark}
 	var rec Record
-	last, count := file.header.FirstSeq-1, uint64(0)
+	last, count := uint64(0), uint64(0)
 	for {
 		at := it.off
 		item, err := it.next(&rec)
 		switch {
-		case errors.Is(err, io.EOF):
-			out.tailEnd, out.tailCount, out.tailLast = at, count, last
-			return nil, nil
 		case err == nil && item == itemMark:
-			s.highest = max(s.highest, it.durable)
-			s.marks = append(s.marks, counted{at, it.durable, count, last})
+			s.marks = append(s.marks, counted{at, count, last})
 			continue
 		case err == nil && s.limit > 0 && rec.Seq >= s.limit:
-			out.tailEnd, out.tailCount, out.tailLast = at, count, last
-			return nil, nil
+			err = io.EOF // the rest is in the next file
+		case err == nil && count == 0 && rec.Seq != file.header.FirstSeq:
+			err = fmt.Errorf("%w: %d, not %d", errFirst, rec.Seq, file.header.FirstSeq)
 		case err == nil && rec.Seq <= last:
 			err = fmt.Errorf("%w: %d after %d", errOrder, rec.Seq, last)
 		case err == nil:
@@ -155,86 +193,50 @@ func (s *scanner) walk(file *hotFile, out *scanned) (*CorruptError, error) {
 			return nil, fmt.Errorf("read %s: %w", s.path, err)
 		}
 		out.tailEnd, out.tailCount, out.tailLast = at, count, last
+		if errors.Is(err, io.EOF) {
+			return nil, nil
+		}
 		return &CorruptError{File: s.path, Offset: at, Err: err}, nil
 	}
 }
 
-// settle divides what the walk counted into what is below the durable end and
-// the tail above it.
+// settle divides what the walk counted into what is below the durable end, which
+// is a mark, and the tail above it.
 func (s *scanner) settle(out *scanned) {
+	i := len(s.marks) - 1
+	if !s.trust {
+		i--
+	}
 	file := out.file
-	end := max(s.durable(), file.headerLen+markSize)
-	var at counted
-	for _, m := range s.marks { // a mark stands where a mark says that the durable part ended
-		if m.off <= end {
-			at = m
-		}
+	if i < 1 { // the first mark stands in front of everything
+		file.end.Store(file.headerLen + markSize)
+		return
 	}
-	if out.tailEnd <= end { // bytes that a full disk refused stood there
-		at = counted{count: out.tailCount, lastSeq: out.tailLast}
-	}
-	file.end.Store(end)
-	file.count.Store(at.count)
-	if at.count > 0 {
-		file.lastSeq.Store(at.lastSeq)
-	}
-	out.tailCount -= at.count
+	m := s.marks[i]
+	file.end.Store(m.off)
+	file.count.Store(m.count)
+	file.lastSeq.Store(m.lastSeq)
+	out.tailCount -= m.count
 }
 
-// durable is the offset up to which the file is on the disk for certain.
-func (s *scanner) durable() int64 {
-	if s.trust {
-		return s.highest
-	}
-	var d int64
-	for _, m := range s.marks {
-		if m.off < s.highest {
-			d = max(d, m.durable)
-		}
-	}
-	return d
-}
-
-// findMarks looks for marks at any byte from off on and raises s.highest.
-func (s *scanner) findMarks(off int64) error {
+// findMark returns the offset of the last mark in the bytes from off on, 0 for none.
+func (s *scanner) findMark(off int64) (last int64, err error) {
 	const chunk = 1 << 20
-	buf := make([]byte, chunk+markSize)
+	buf := make([]byte, chunk+markSize-1)
 	for ; off < s.size; off += chunk {
-		n, err := s.f.ReadAt(buf[:min(int64(len(buf)), s.size-off)], off)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("read %s: %w", s.path, err)
+		b := buf[:min(int64(len(buf)), s.size-off)]
+		if n, err := s.f.ReadAt(b, off); n < len(b) {
+			return 0, fmt.Errorf("read %s: %w", s.path, err)
 		}
-		b := buf[:n]
 		for i := 0; ; i++ {
 			j := bytes.Index(b[i:], markHead)
 			if j < 0 {
 				break
 			}
-			i += j
-			if d, ok := s.mark.get(b[i:], off+int64(i)); ok {
-				s.highest = max(s.highest, d)
+			if i += j; s.mark.is(b[i:], off+int64(i)) {
+				last = off + int64(i)
 			}
 		}
 	}
-	return nil
-}
-
-// isDiskError tells errors of reading from errors of what was read.
-func isDiskError(err error) bool {
-	var d *diskError
-	return errors.As(err, &d)
-}
-
-type diskError struct{ err error }
-
-func (e *diskError) Error() string { return e.err.Error() }
-func (e *diskError) Unwrap() error { return e.err }
-
-var errNotItem = errors.New("neither a mark nor a record")
-
-func itemError(err error) error {
-	if errors.Is(err, dagcbor.ErrTruncated) {
-		return fmt.Errorf("the file ends within a record: %w", err)
-	}
-	return err
+	return last, nil
 }

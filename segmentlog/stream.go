@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 
 	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -36,6 +36,11 @@ type Stream struct {
 // Current returns the epoch that is being written.
 func (s *Stream) Current() Epoch { return s.Epochs[len(s.Epochs)-1] }
 
+// lists says whether e is one of the stream's epochs.
+func (s *Stream) lists(e uint64) bool {
+	return slices.ContainsFunc(s.Epochs, func(x Epoch) bool { return x.Epoch == e })
+}
+
 // openStream reads stream.json. When it is not there and create is set, it makes
 // a new stream whose first epoch begins at firstSeq.
 func openStream(fs vfs.FS, dir string, firstSeq uint64, create bool) (*Stream, error) {
@@ -45,6 +50,10 @@ func openStream(fs vfs.FS, dir string, firstSeq uint64, create bool) (*Stream, e
 	}
 	if !create {
 		return nil, fmt.Errorf("%s is missing, but there are log files: restore it, or move the folder away", fs.PathJoin(dir, streamFile))
+	}
+	// The log's folders must survive before the first event can.
+	if err := syncAncestors(fs, dir); err != nil {
+		return nil, err
 	}
 	id := make([]byte, streamIDSize)
 	if _, err := rand.Read(id); err != nil {
@@ -74,52 +83,4 @@ func readStream(fs vfs.FS, dir string) (*Stream, error) {
 		return nil, fmt.Errorf("%s: %w", fs.PathJoin(dir, streamFile), errors.New("no stream id or no epoch"))
 	}
 	return &s, nil
-}
-
-// replaceFile puts content under dir/name durably and at once: temporary name,
-// sync, rename, sync of the directory.
-func replaceFile(fs vfs.FS, dir, name string, content []byte) error {
-	tmp := fs.PathJoin(dir, name+tmpSuffix)
-	f, err := fs.Create(tmp, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = fs.Rename(tmp, fs.PathJoin(dir, name))
-	}
-	if err == nil {
-		err = syncDir(fs, dir)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return nil
-}
-
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
-	return err
-}
-
-func readFile(fs vfs.FS, path string) ([]byte, error) {
-	f, err := fs.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // opened for reading
-	return io.ReadAll(f)
 }
