@@ -131,12 +131,13 @@ func (r *Resolver) Close() {
 }
 
 // Cached answers from memory alone. When ok is false the answer needs Lookup;
-// otherwise it is what Lookup would return, an ErrGone or ErrUnusable included.
-func (r *Resolver) Cached(did string) (id Identity, err error, ok bool) { //nolint:staticcheck // err is the answer, ok says whether there is one
+// otherwise id and err are what Lookup would return, an ErrGone or ErrUnusable
+// included.
+func (r *Resolver) Cached(did string) (id Identity, ok bool, err error) {
 	now := r.opts.Now()
 	e, found := r.cache.get(did, now)
 	if !found {
-		return Identity{}, nil, false
+		return Identity{}, false, nil
 	}
 	age := now.Sub(e.asked)
 	switch {
@@ -144,16 +145,16 @@ func (r *Resolver) Cached(did string) (id Identity, err error, ok bool) { //noli
 	case now.Before(e.retryAt) && e.err == nil && age < freshFor+staleFor:
 		e.id.Stale = true
 	default:
-		return Identity{}, nil, false
+		return Identity{}, false, nil
 	}
 	r.metrics.hits.Inc()
-	return e.id, e.err, true
+	return e.id, true, e.err
 }
 
 // Lookup returns the identity of did, from memory while that is fresh. Its error is
 // an ErrGone, ErrUnusable (with what the document did have) or ErrUnavailable.
 func (r *Resolver) Lookup(ctx context.Context, did string) (Identity, error) {
-	if id, err, ok := r.Cached(did); ok {
+	if id, ok, err := r.Cached(did); ok {
 		return id, err
 	}
 	r.metrics.misses.Inc()

@@ -169,7 +169,7 @@ func TestAFailedRefreshLeavesTheDocumentAndDoubtsIt(t *testing.T) {
 	if id, err := r.Refresh(ctx, someDID); err != nil || !id.Stale || id.Host != "a.example" {
 		t.Fatalf("Refresh: %+v, %v", id, err)
 	}
-	if id, _, ok := r.Cached(someDID); !ok || !id.Stale {
+	if id, ok, _ := r.Cached(someDID); !ok || !id.Stale {
 		t.Fatalf("Cached: %+v, %v; want the document, stale", id, ok)
 	}
 	plc.change(body(multikeyDoc(t, "https://b.example")))
@@ -207,11 +207,11 @@ func TestAnswersThatAreFinalAndAnswersThatAreNot(t *testing.T) {
 				t.Fatalf("%v, want %v", err, c.want)
 			}
 			final := !errors.Is(c.want, ErrUnavailable)
-			if _, err, ok := r.Cached(someDID); ok != final || (final && !errors.Is(err, c.want)) {
+			if _, ok, err := r.Cached(someDID); ok != final || (final && !errors.Is(err, c.want)) {
 				t.Errorf("Cached: %v, %v", err, ok)
 			}
 			clock.move(negativeFor)
-			if _, _, ok := r.Cached(someDID); ok {
+			if _, ok, _ := r.Cached(someDID); ok {
 				t.Error("a negative answer outlived its time")
 			}
 		})

@@ -31,7 +31,7 @@ func (h *host) lookup(s *subject) error {
 	ctx := h.m.reading
 	if ctx.Err() != nil {
 		// Stopping: only what is known counts.
-		id, err, ok := h.m.opts.Resolver.Cached(s.ev.DID)
+		id, ok, err := h.m.opts.Resolver.Cached(s.ev.DID)
 		if !ok {
 			return ErrStopped
 		}
@@ -61,7 +61,7 @@ func (h *host) lookAgain(s *subject) error {
 	if h.identities.spent(s.ev.DID, now) {
 		return h.lookup(s)
 	}
-	before, errBefore, known := h.m.opts.Resolver.Cached(s.ev.DID)
+	before, known, errBefore := h.m.opts.Resolver.Cached(s.ev.DID)
 	if err := s.answer(h.m.opts.Resolver.Refresh(h.m.reading, s.ev.DID)); err != nil {
 		return err
 	}

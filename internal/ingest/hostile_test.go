@@ -93,8 +93,8 @@ func send(c *websocket.Conn, frames ...[]byte) {
 // believer is a Resolver for which every account lives on one host.
 type believer struct{ host string }
 
-func (b believer) Cached(did string) (identity.Identity, error, bool) {
-	return identity.Identity{DID: did, Host: b.host}, nil, true
+func (b believer) Cached(did string) (identity.Identity, bool, error) {
+	return identity.Identity{DID: did, Host: b.host}, true, nil
 }
 func (b believer) Lookup(_ context.Context, did string) (identity.Identity, error) {
 	return identity.Identity{DID: did, Host: b.host}, nil

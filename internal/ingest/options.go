@@ -23,7 +23,7 @@ type Log interface {
 
 // Resolver says what DID documents say; see package identity for the contract.
 type Resolver interface {
-	Cached(did string) (id identity.Identity, err error, ok bool)
+	Cached(did string) (id identity.Identity, ok bool, err error)
 	Lookup(ctx context.Context, did string) (identity.Identity, error)
 	Refresh(ctx context.Context, did string) (identity.Identity, error)
 	PastKeys(ctx context.Context, did string, at time.Time) ([]*signing.Key, error)

@@ -29,7 +29,7 @@ func (h *host) admit(ctx context.Context, r *reader, m *message) (kept bool, err
 	}
 	// An #identity always asks for the document.
 	if ev.Kind != frame.Identity && !h.queues.busy(ev.DID) {
-		if id, err, ok := h.m.opts.Resolver.Cached(ev.DID); ok {
+		if id, ok, err := h.m.opts.Resolver.Cached(ev.DID); ok {
 			s := subject{ev: ev, win: r.win, id: id, idErr: err}
 			out := h.decide(&s)
 			if out.ask == nothing || h.alreadyAsked(ev.DID, out.ask) {
