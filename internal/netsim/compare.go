@@ -54,6 +54,15 @@ func NewComparison(ledger []Entry) *Comparison {
 	return c
 }
 
+// Compare compares frames, in the order served, with the ledger.
+func Compare(ledger []Entry, frames [][]byte) Report {
+	c := NewComparison(ledger)
+	for _, f := range frames {
+		c.Add(f)
+	}
+	return c.Report()
+}
+
 // Add takes the next frame that the relay served.
 func (c *Comparison) Add(frame []byte) {
 	r := &c.problems
@@ -130,6 +139,7 @@ func (c *Comparison) Report() Report {
 	r := c.problems
 	for i, e := range c.ledger {
 		switch {
+		case e.Gone: // the relay may never have seen it, and cannot ask again
 		case e.Sent == 0 && e.Outcome != Either:
 			r.Unsent = append(r.Unsent, e)
 		case e.Outcome == Accept && c.served[i] == 0:

@@ -42,19 +42,11 @@ func renumber(t *testing.T, frames [][]byte) [][]byte {
 	return frames
 }
 
-func compare(frames [][]byte, ledger []Entry) Report {
-	c := NewComparison(ledger)
-	for _, f := range frames {
-		c.Add(f)
-	}
-	return c.Report()
-}
-
 func TestComparisonFindsEveryDeviation(t *testing.T) {
 	n := offline(t, Options{Seed: 9, Hosts: 3, Accounts: 5, Records: 30, LieRate: 0.1})
 	step(t, n, 300)
 	frames, ledger := relayed(t, n)
-	if r := compare(frames, ledger); r.Err() != nil || r.Matched != len(frames) {
+	if r := Compare(ledger, frames); r.Err() != nil || r.Matched != len(frames) {
 		t.Fatalf("a perfect relay: %v, %d of %d", r.Err(), r.Matched, len(frames))
 	}
 	lie := slices.IndexFunc(ledger, func(e Entry) bool { return e.Lie != "" && e.Kind == "#commit" && e.Row > 11 })
@@ -82,13 +74,13 @@ func TestComparisonFindsEveryDeviation(t *testing.T) {
 		if name != "unreadable" {
 			bent = renumber(t, bent)
 		}
-		err := compare(bent, ledger).Err()
+		err := Compare(ledger, bent).Err()
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	frames[5] = frames[4]
-	if err := compare(frames, ledger).Err(); err == nil || !strings.Contains(err.Error(), "bad numbers") {
+	if err := Compare(ledger, frames).Err(); err == nil || !strings.Contains(err.Error(), "bad numbers") {
 		t.Errorf("a number twice: %v", err)
 	}
 }

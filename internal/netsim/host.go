@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"slices"
 	"sort"
 	"strconv"
 	"sync"
@@ -140,7 +139,7 @@ func (h *Host) Stall(stalled bool) {
 func (h *Host) Reset() {
 	h.mu.Lock()
 	for _, e := range h.log[h.start:] {
-		e.dropped = true
+		e.gone.Store(true)
 	}
 	h.start, h.seq, h.trimmed = len(h.log), 0, false
 	h.epoch++
@@ -156,7 +155,7 @@ func (h *Host) Trim(keep int) {
 	start := max(h.start, len(h.log)-keep)
 	h.trimmed = h.trimmed || start > h.start
 	for _, e := range h.log[h.start:start] {
-		e.dropped = true
+		e.gone.Store(true)
 	}
 	h.start = start
 }
@@ -185,15 +184,15 @@ func (h *Host) WaitSent(ctx context.Context) error {
 	defer stop()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for {
-		i := slices.IndexFunc(h.log[h.start:], func(e *entry) bool { return e.sent.Load() == 0 })
-		if i < 0 {
+	for i := h.start; ; h.wake.Wait() {
+		for i = max(i, h.start); i < len(h.log) && h.log[i].sent.Load() > 0; i++ {
+		}
+		if i == len(h.log) {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("host %s: event %d was not sent: %w", h.Name, h.log[h.start+i].order, err)
+			return fmt.Errorf("host %s: event %d was not sent: %w", h.Name, h.log[i].order, err)
 		}
-		h.wake.Wait()
 	}
 }
 

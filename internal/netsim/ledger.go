@@ -60,27 +60,28 @@ type Entry struct {
 	Flags   segmentlog.Verdict `json:"flags,omitempty"`  // verdict bits that must be set, among others
 	Dialect string             `json:"dialect,omitempty"`
 	Lie     string             `json:"lie,omitempty"`
-	Sent    uint32             `json:"sent"` // how often it was written to a socket
+	Sent    uint32             `json:"sent"`           // how often it was written to a socket
+	Gone    bool               `json:"gone,omitempty"` // no longer in the host's backlog: Reset or Trim
 }
 
 // entry is the ledger's own form.
 type entry struct {
-	host    *Host
-	index   int
-	epoch   int
-	order   uint64 // HostSeq
-	did     string
-	kind    string
-	rev     string
-	sha     Digest
-	want    Digest
-	expect  expectation
-	off     int64
-	length  int
-	once    bool // never sent again after it was sent: it makes the relay reconnect
-	text    bool // a WebSocket text message
-	sent    atomic.Uint32
-	dropped bool // no longer in the host's backlog
+	host   *Host
+	index  int
+	epoch  int
+	order  uint64 // HostSeq
+	did    string
+	kind   string
+	rev    string
+	sha    Digest
+	want   Digest
+	expect expectation
+	off    int64
+	length int
+	once   bool // never sent again after it was sent: it makes the relay reconnect
+	text   bool // a WebSocket text message
+	sent   atomic.Uint32
+	gone   atomic.Bool // no longer in the host's backlog
 }
 
 // expectation is what a relay should do with an event, and why.
@@ -98,6 +99,7 @@ func (e *entry) export() Entry {
 		Index: e.index, Host: e.host.Name, Epoch: e.epoch, HostSeq: e.order, DID: e.did, Kind: e.kind, Rev: e.rev,
 		SHA256: e.sha, Want: e.want, Outcome: e.expect.outcome, Row: e.expect.row, Closes: e.expect.closes,
 		Flags: e.expect.flags, Dialect: e.expect.dialect, Lie: e.expect.lie, Sent: e.sent.Load(),
+		Gone: e.gone.Load(),
 	}
 }
 

@@ -25,6 +25,7 @@ type Network struct {
 	ledger   []*entry
 	spool    *spool
 	replayed bool // loaded from a file: it emits nothing new
+	settled  bool // accounts neither come nor leave
 
 	hosts []*Host
 	plc   *PLC
@@ -60,6 +61,11 @@ func newNetwork(opts Options) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newNetworkOn(opts, s), nil
+}
+
+// newNetworkOn makes a network without accounts that reads and writes a spool.
+func newNetworkOn(opts Options, s *spool) *Network {
 	n := &Network{
 		opts: opts, clock: newClock(opts), spool: s,
 		rng:   rand.New(rand.NewPCG(seedOf(opts.Seed, "network", 0))),
@@ -69,7 +75,7 @@ func newNetwork(opts Options) (*Network, error) {
 	for i := range opts.Hosts {
 		n.hosts = append(n.hosts, newHost(n, i))
 	}
-	return n, nil
+	return n
 }
 
 func (n *Network) listen() error {
@@ -125,8 +131,12 @@ func (n *Network) Account(did string) *Account {
 }
 
 // Run steps at a rate, in events a second over all hosts, until the context ends; a
-// rate of 0 steps as fast as it can.
+// rate of 0 steps as fast as it can. A loaded network publishes what it has instead, at
+// the rate or all at once, and Run returns when that is done.
 func (n *Network) Run(ctx context.Context, rate float64) error {
+	if n.replayed {
+		return n.publish(ctx, rate)
+	}
 	if rate <= 0 {
 		for ctx.Err() == nil {
 			if err := n.Step(); err != nil {

@@ -43,7 +43,8 @@ type Options struct {
 
 	// WallClock takes the time of events from the machine. Otherwise time is virtual:
 	// it begins at Start (default 2026-01-01) and moves by ClockStep (default 5 ms)
-	// with each event. In virtual time frames are the same from run to run.
+	// with each event. In virtual time frames are the same from run to run. With the
+	// wall clock Start is when the network came into being, by default now.
 	WallClock bool
 	Start     time.Time
 	ClockStep time.Duration
@@ -65,6 +66,9 @@ func (o *Options) EnsureDefaults() {
 	o.ClockStep = orDefault(o.ClockStep, 5*time.Millisecond)
 	if len(o.Listen) == 0 {
 		o.Listen = []string{"127.0.0.1"}
+	}
+	if o.Start.IsZero() && o.WallClock {
+		o.Start = time.Now()
 	}
 	if o.Start.IsZero() {
 		o.Start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -45,7 +46,7 @@ func (s *spool) append(frame []byte) (int64, error) {
 // appendTo reads n bytes at off and appends them to dst.
 func (s *spool) appendTo(dst []byte, off int64, n int) ([]byte, error) {
 	at := len(dst)
-	dst = append(dst, make([]byte, n)...)
+	dst = slices.Grow(dst, n)[:at+n]
 	if _, err := s.f.ReadAt(dst[at:], off); err != nil {
 		return dst[:at], fmt.Errorf("read spool: %w", err)
 	}

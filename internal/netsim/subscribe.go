@@ -1,7 +1,6 @@
 package netsim
 
 import (
-	"encoding/binary"
 	"net"
 	"net/http"
 	"strconv"
@@ -114,6 +113,16 @@ func (s *subscriber) send(b []byte) error {
 	return err
 }
 
+func (s *subscriber) sendAll(out *batchWriter) error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	if err := s.conn.SetWriteDeadline(time.Now().Add(time.Minute)); err != nil {
+		return err
+	}
+	_, err := out.parts.WriteTo(s.conn)
+	return err
+}
+
 // run writes the backlog and then what comes.
 func (s *subscriber) run(greeting []byte, ok bool) {
 	defer s.host.conns.Done()
@@ -128,17 +137,16 @@ func (s *subscriber) run(greeting []byte, ok bool) {
 		return
 	}
 	var batch []*entry
-	var buf []byte
+	out := batchWriter{spool: s.host.net.spool}
 	for {
 		if batch = s.next(batch[:0]); len(batch) == 0 {
 			return
 		}
-		var err error
-		if buf, err = s.fill(buf[:0], batch); err != nil {
+		if err := out.fill(batch); err != nil {
 			s.host.net.opts.Logger.Error("cannot read sent frames", "host", s.host.Name, "err", err)
 			return
 		}
-		if s.send(buf) != nil {
+		if s.sendAll(&out) != nil {
 			return
 		}
 		s.sent(batch)
@@ -174,21 +182,6 @@ func (s *subscriber) next(batch []*entry) []*entry {
 	return nil
 }
 
-func (s *subscriber) fill(buf []byte, batch []*entry) ([]byte, error) {
-	for _, e := range batch {
-		opcode := websocket.BinaryMessage
-		if e.text {
-			opcode = websocket.TextMessage
-		}
-		buf = appendFrameHead(buf, opcode, e.length)
-		var err error
-		if buf, err = s.host.net.spool.appendTo(buf, e.off, e.length); err != nil {
-			return nil, err
-		}
-	}
-	return buf, nil
-}
-
 // sent counts what was written.
 func (s *subscriber) sent(batch []*entry) {
 	h := s.host
@@ -198,23 +191,6 @@ func (s *subscriber) sent(batch []*entry) {
 		e.sent.Add(1)
 	}
 	h.wake.Broadcast()
-}
-
-// appendFrameHead appends the head of a whole, unmasked WebSocket message (RFC 6455,
-// section 5.2).
-func appendFrameHead(dst []byte, opcode, length int) []byte {
-	dst = append(dst, 0x80|byte(opcode))
-	switch {
-	case length < 126:
-		return append(dst, byte(length))
-	case length <= 0xffff:
-		return binary.BigEndian.AppendUint16(append(dst, 126), uint16(length))
-	}
-	return binary.BigEndian.AppendUint64(append(dst, 127), uint64(length))
-}
-
-func appendFrame(dst []byte, opcode int, payload []byte) []byte {
-	return append(appendFrameHead(dst, opcode, len(payload)), payload...)
 }
 
 // errorFrame makes a frame with op -1 (the event-stream page).

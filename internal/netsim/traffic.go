@@ -55,7 +55,7 @@ func (n *Network) pick() (*Account, error) {
 func (n *Network) churn(a *Account) error {
 	h := a.host
 	var err error
-	switch k := n.rng.IntN(100); {
+	switch k := h.rng.IntN(100); {
 	case k < 40:
 		if err = a.ensureRepo(); err == nil {
 			_, err = h.identity(a, expectation{})
@@ -63,6 +63,8 @@ func (n *Network) churn(a *Account) error {
 	case k < 60:
 		_, err = h.account(a, expectation{})
 	case k < 80:
+		_, err = h.sync(a)
+	case n.settled:
 		_, err = h.sync(a)
 	case k < 90:
 		_, err = n.createAccount(h)
