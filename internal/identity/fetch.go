@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -62,11 +63,12 @@ func sameHost(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-func newHTTP(dialer *net.Dialer, perHost int) *http.Client {
+func newHTTP(dial func(context.Context, string, string) (net.Conn, error), tls *tls.Config, perHost int) *http.Client {
 	return &http.Client{
 		CheckRedirect: sameHost,
 		Transport: &http.Transport{
-			DialContext:            dialer.DialContext,
+			DialContext:            dial,
+			TLSClientConfig:        tls,
 			TLSHandshakeTimeout:    5 * time.Second,
 			MaxResponseHeaderBytes: maxDocument,
 			MaxIdleConns:           2 * perHost,

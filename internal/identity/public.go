@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// ErrNotPublic: a name resolved to an address that is not on the public Internet.
+// ErrNotPublic says that a name resolved to an address that is not on the public Internet.
 var ErrNotPublic = errors.New("address is not public")
 
 // special lists what IsPublic refuses beyond the classes that netip knows (the IANA

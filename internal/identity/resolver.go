@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -51,10 +50,10 @@ type Options struct {
 	Registerer prometheus.Registerer // nil: metrics are kept but not exposed
 	Logger     *slog.Logger
 
-	// WebDialer and WebTLS replace how did:web is reached, for tests. The default
-	// dialer reaches public addresses only.
-	WebDialer *net.Dialer
-	WebTLS    *tls.Config
+	// WebDial and WebTLS replace how did:web is reached, for tests. The default reaches
+	// public addresses only.
+	WebDial func(ctx context.Context, network, addr string) (net.Conn, error)
+	WebTLS  *tls.Config
 }
 
 // EnsureDefaults fills in what is not set.
@@ -80,8 +79,8 @@ func (o *Options) EnsureDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.WebDialer == nil {
-		o.WebDialer = PublicDialer(o.Timeout)
+	if o.WebDial == nil {
+		o.WebDial = PublicDialer(o.Timeout).DialContext
 	}
 }
 
@@ -102,14 +101,13 @@ func New(opts Options) (*Resolver, error) {
 	opts.EnsureDefaults()
 	r := &Resolver{opts: opts, cache: newCache(opts.CacheBytes)}
 	r.fetch = &fetcher{
-		plcHTTP:   newHTTP(&net.Dialer{Timeout: opts.Timeout, KeepAlive: 30 * time.Second}, opts.Concurrent),
-		webHTTP:   newHTTP(opts.WebDialer, 1),
+		plcHTTP:   newHTTP((&net.Dialer{Timeout: opts.Timeout, KeepAlive: 30 * time.Second}).DialContext, nil, opts.Concurrent),
+		webHTTP:   newHTTP(opts.WebDial, opts.WebTLS, 1),
 		timeout:   opts.Timeout,
 		userAgent: opts.UserAgent,
 		now:       opts.Now,
 		slots:     make(chan struct{}, opts.Concurrent),
 	}
-	r.fetch.webHTTP.Transport.(*http.Transport).TLSClientConfig = opts.WebTLS
 	for _, h := range opts.PLCHosts {
 		u, err := url.Parse(h)
 		if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {

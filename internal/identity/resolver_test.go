@@ -250,11 +250,11 @@ func TestTheNextDirectoryAnswersForOneThatFails(t *testing.T) {
 
 func TestLookupsShareARequestAndARefreshNeverJoinsAnOlderOne(t *testing.T) {
 	gate, entered := make(chan struct{}), make(chan struct{}, 8)
-	var host atomic.Value
-	host.Store("https://old.example")
-	docs := map[string]string{"https://old.example": multikeyDoc(t, "https://old.example"), "https://new.example": multikeyDoc(t, "https://new.example")}
+	var current atomic.Pointer[string]
+	older, newer := multikeyDoc(t, "https://old.example"), multikeyDoc(t, "https://new.example")
+	current.Store(&older)
 	plc := newDirectory(t, func(w http.ResponseWriter, _ *http.Request) {
-		doc := docs[host.Load().(string)]
+		doc := *current.Load()
 		entered <- struct{}{}
 		<-gate
 		fmt.Fprint(w, doc)
@@ -274,7 +274,7 @@ func TestLookupsShareARequestAndARefreshNeverJoinsAnOlderOne(t *testing.T) {
 	}
 	look(0, r.Lookup)
 	<-entered // it has read the old document
-	host.Store("https://new.example")
+	current.Store(&newer)
 	for i := 1; i < 4; i++ {
 		look(i, r.Lookup)
 	}

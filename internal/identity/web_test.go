@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -61,8 +62,9 @@ func TestDIDWebIsReadFromItsWellKnownPlace(t *testing.T) {
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serve(w, r) }))
 	defer srv.Close()
 	// Every dial goes to the test server, whose certificate is for example.com.
-	to := srv.Listener.Addr().(*net.TCPAddr)
-	hosts := new(net.Dialer)
+	to := srv.Listener.Addr().String()
+	roots := x509.NewCertPool()
+	roots.AddCert(srv.Certificate())
 	for name, c := range map[string]struct {
 		serve http.HandlerFunc
 		want  error
@@ -77,12 +79,11 @@ func TestDIDWebIsReadFromItsWellKnownPlace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			serve = c.serve
 			r, _ := newResolver(t, func(o *Options) {
-				o.WebDialer = hosts
-				o.WebTLS = &tls.Config{RootCAs: srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
+				o.WebTLS = &tls.Config{RootCAs: roots}
+				o.WebDial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, network, to)
+				}
 			}, "http://127.0.0.1:1")
-			r.fetch.webHTTP.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return hosts.DialContext(ctx, network, to.String())
-			}
 			id, err := r.Lookup(context.Background(), did)
 			if !errors.Is(err, c.want) {
 				t.Fatalf("%v, want %v", err, c.want)

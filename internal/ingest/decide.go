@@ -107,7 +107,10 @@ func (h *host) decideRepo(s *subject, held *accounts.Held) outcome {
 // verify checks the event with the account's key, and with those of its past that were
 // asked for.
 func (h *host) verify(s *subject, repo accounts.Repo) (verify.Result, *signing.Key, error) {
-	v := h.m.verifiers.Get().(*verify.Verifier)
+	v, ok := h.m.verifiers.Get().(*verify.Verifier)
+	if !ok {
+		v = verify.New(verify.Options{Lenient: h.m.opts.Lenient, Now: h.m.opts.Now})
+	}
 	defer h.m.verifiers.Put(v)
 	check := v.Commit
 	if s.ev.Kind == frame.Sync {

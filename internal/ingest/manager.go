@@ -10,7 +10,6 @@ import (
 
 	"github.com/cistern-archive/cistern/internal/accounts"
 	"github.com/cistern-archive/cistern/internal/frame"
-	"github.com/cistern-archive/cistern/internal/verify"
 )
 
 // Errors of a Manager.
@@ -68,14 +67,9 @@ func New(opts Options) (*Manager, error) {
 	}
 	m.dial.opts, m.dial.userAgent = opts.Dial, opts.UserAgent
 	m.statuses = newStatusAsker(&m.opts)
-	m.verifiers.New = func() any { return m.newVerifier() }
 	m.reading, m.stopReading = context.WithCancel(context.Background())
 	m.appending, m.stopAppending = context.WithCancelCause(context.Background())
 	return m, nil
-}
-
-func (m *Manager) newVerifier() *verify.Verifier {
-	return verify.New(verify.Options{Lenient: m.opts.Lenient, Now: m.opts.Now})
 }
 
 // AddHost reads a host from now on, for ever. rawURL is a base URL or a bare

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"io"
 	"sync"
 
@@ -25,9 +26,14 @@ type message struct {
 	ev  frame.Event
 }
 
-var messages = sync.Pool{New: func() any { return &message{buf: make([]byte, 0, minBuffer)} }}
+var messages sync.Pool
 
-func getMessage() *message { return messages.Get().(*message) }
+func getMessage() *message {
+	if m, ok := messages.Get().(*message); ok {
+		return m
+	}
+	return &message{buf: make([]byte, 0, minBuffer)}
+}
 
 // release gives the message back. Nothing may alias it any more.
 func (m *message) release() {
@@ -57,7 +63,7 @@ func (m *message) read(r io.Reader) (fits bool, err error) {
 		}
 		n, err := r.Read(m.buf[len(m.buf):cap(m.buf)])
 		m.buf = m.buf[:len(m.buf)+n]
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return len(m.buf) <= maxFrame, nil
 		}
 		if err != nil {
@@ -68,7 +74,7 @@ func (m *message) read(r io.Reader) (fits bool, err error) {
 
 func readAway(r io.Reader, had int64) error {
 	_, err := io.CopyN(io.Discard, r, maxReadAway-had+1)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	if err == nil {

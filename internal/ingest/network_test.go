@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"testing"
@@ -233,7 +234,7 @@ func TestALogThatFailsEndsAllReading(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("the failure of the log was not noticed")
 	}
-	if err := r.m.Err(); err != errBroken {
+	if err := r.m.Err(); !errors.Is(err, errBroken) {
 		t.Errorf("Err is %v, want %v", err, errBroken)
 	}
 }

@@ -76,7 +76,8 @@ func (d *dialer) connect(ctx context.Context, a *address, cursor uint64) (*upstr
 		WriteBufferSize:  512,
 		WriteBufferPool:  &writeBuffers,
 	}
-	conn, resp, err := ws.DialContext(ctx, a.subscribeURL(cursor), http.Header{"User-Agent": {d.userAgent}})
+	header := http.Header{"User-Agent": {d.userAgent}}
+	conn, resp, err := ws.DialContext(ctx, a.subscribeURL(cursor), header) //nolint:bodyclose // the library says that it need not be
 	if err != nil {
 		if resp != nil {
 			err = fmt.Errorf("%w: HTTP %d", err, resp.StatusCode)
