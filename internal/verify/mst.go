@@ -173,7 +173,7 @@ func (t *tree) find(key []byte, height int) ([]byte, error) {
 		}
 		i, found := l.node.search(key)
 		if l.node.height <= height {
-			if !found || l.node.height < height {
+			if !found {
 				return nil, nil
 			}
 			return l.node.entries[i].value, nil
