@@ -70,6 +70,11 @@ func (h *Host) tell(a *Account, name string) error {
 	if err := a.ensureRepo(); err != nil {
 		return err
 	}
+	if len(a.repo.paths) == 0 { // some lies are about a record that exists
+		if _, err := h.commit(a, shape{}); err != nil {
+			return err
+		}
+	}
 	l := &liar{h: h, a: a, lie: &lies[i]}
 	if err := l.lie.tell(l); err != nil {
 		return fmt.Errorf("lie %s: %w", name, err)

@@ -39,7 +39,7 @@ type nodeEntry struct {
 	key    string
 	val    []byte
 	right  []byte // CID of the subtree after it, nil for none
-	prefix int    // -1: what it should be
+	prefix int    // stated instead of the true one, unless it is -1
 }
 
 // encodeNode encodes a tree node as it is told, good or bad.
@@ -50,11 +50,12 @@ func encodeNode(left []byte, entries ...nodeEntry) block {
 	before := ""
 	for _, e := range entries {
 		shared := mst.CountPrefixLen([]byte(before), []byte(e.key))
+		stated := shared
 		if e.prefix >= 0 {
-			shared = e.prefix
+			stated = e.prefix
 		}
 		out = append(out, encodeFields([]field{
-			{"k", byteString([]byte(e.key[min(shared, len(e.key)-1):]))}, {"p", uintValue(uint64(shared))},
+			{"k", byteString([]byte(e.key[shared:]))}, {"p", uintValue(uint64(stated))},
 			{"t", linkOrNull(e.right)}, {"v", link(e.val)},
 		})...)
 		before = e.key
