@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 }
 
 // run runs the command and returns what it printed.
-func run(t *testing.T, ctx context.Context, args ...string) string {
+func run(ctx context.Context, t *testing.T, args ...string) string {
 	t.Helper()
 	var out bytes.Buffer
 	c := command()
@@ -34,7 +34,7 @@ func TestServeWritesTheLedgerWhenInterrupted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.jsonl")
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	out := run(t, ctx, "serve", "--hosts", "2", "--accounts", "3", "--records", "10", "--rate", "200", "--ledger", path,
+	out := run(ctx, t, "serve", "--hosts", "2", "--accounts", "3", "--records", "10", "--rate", "200", "--ledger", path,
 		"--control", "127.0.0.1:0")
 	if strings.Count(out, "--host http://127.0.0.1:") != 2 || !strings.Contains(out, "--plc-host http://") {
 		t.Errorf("printed %q", out)
@@ -52,13 +52,13 @@ func TestServeWritesTheLedgerWhenInterrupted(t *testing.T) {
 func TestGeneratedFileIsServed(t *testing.T) {
 	dir := t.TempDir()
 	frames, ledger := filepath.Join(dir, "frames"), filepath.Join(dir, "ledger")
-	out := run(t, t.Context(), "generate", "--hosts", "2", "--accounts", "2", "--records", "10", "--events", "50", "--out", frames)
+	out := run(t.Context(), t, "generate", "--hosts", "2", "--accounts", "2", "--records", "10", "--events", "50", "--out", frames)
 	if !strings.Contains(out, "50 events") {
 		t.Errorf("printed %q", out)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	run(t, ctx, "serve", "--from", frames, "--rate", "0", "--ledger", ledger)
+	run(ctx, t, "serve", "--from", frames, "--rate", "0", "--ledger", ledger)
 	b, err := os.ReadFile(ledger)
 	if err != nil || bytes.Count(b, []byte("\n")) != 50 {
 		t.Errorf("ledger of %d lines, %v", bytes.Count(b, []byte("\n")), err)
@@ -66,10 +66,10 @@ func TestGeneratedFileIsServed(t *testing.T) {
 }
 
 func TestTablesAreListed(t *testing.T) {
-	if out := run(t, t.Context(), "lies"); strings.Count(out, "\n") != len(netsim.Lies()) {
+	if out := run(t.Context(), t, "lies"); strings.Count(out, "\n") != len(netsim.Lies()) {
 		t.Errorf("lies: %q", out)
 	}
-	if out := run(t, t.Context(), "dialects"); strings.Count(out, "\n") != len(netsim.Dialects()) {
+	if out := run(t.Context(), t, "dialects"); strings.Count(out, "\n") != len(netsim.Dialects()) {
 		t.Errorf("dialects: %q", out)
 	}
 }

@@ -37,7 +37,7 @@ func serve(ctx context.Context, c *cli.Command) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	stop, err := control(c.String("control"), n)
+	stop, err := control(ctx, c.String("control"), n)
 	if err != nil {
 		return err
 	}
@@ -72,11 +72,11 @@ func printFlags(w io.Writer, n *netsim.Network) {
 }
 
 // control serves the control endpoint; the function that it returns ends it.
-func control(addr string, n *netsim.Network) (func(), error) {
+func control(ctx context.Context, addr string, n *netsim.Network) (func(), error) {
 	if addr == "" {
 		return func() {}, nil
 	}
-	l, err := net.Listen("tcp", addr)
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("control endpoint: %w", err)
 	}

@@ -14,19 +14,16 @@ type block struct {
 	data []byte
 }
 
-// Multicodecs of the blocks of a repository.
-const (
-	codecDagCBOR = 0x71
-	codecRaw     = 0x55
-)
+// codecDagCBOR is the multicodec of every block of a repository.
+const codecDagCBOR = 0x71
 
-// cidOf makes the binary CIDv1 of data: version, codec, SHA-256, 32 bytes.
-func cidOf(codec byte, data []byte) []byte {
+// cidOf makes the binary CIDv1 of DAG-CBOR: version, codec, SHA-256, 32 bytes.
+func cidOf(data []byte) []byte {
 	sum := sha256.Sum256(data)
-	return append([]byte{0x01, codec, 0x12, 0x20}, sum[:]...)
+	return append([]byte{0x01, codecDagCBOR, 0x12, 0x20}, sum[:]...)
 }
 
-func newBlock(data []byte) block { return block{cid: cidOf(codecDagCBOR, data), data: data} }
+func newBlock(data []byte) block { return block{cid: cidOf(data), data: data} }
 
 // asCID turns a binary CID that we made into the library's form.
 func asCID(b []byte) cid.Cid {

@@ -119,7 +119,7 @@ func written(collection string, edit func([]byte) []byte) func(*Host, *Account, 
 	return func(h *Host, a *Account, x expectation) error {
 		o := a.create(collection, h.net.clock.next())
 		o.record = edit(o.record)
-		o.cid = cidOf(codecDagCBOR, o.record)
+		o.cid = cidOf(o.record)
 		_, err := h.commit(a, shape{ops: []op{o}, expect: x})
 		return err
 	}

@@ -32,17 +32,20 @@ func asServed(t *testing.T, frame []byte) []byte {
 			payload[key] = val
 		}
 	}
-	dropNull(payload, "prevData")
-	for _, o := range payload["ops"].([]any) {
-		m := map[string]any{}
-		for k, v := range o.(map[any]any) {
-			m[k.(string)] = v
+	if v, ok := payload["prevData"]; ok && v == nil {
+		delete(payload, "prevData")
+	}
+	ops, ok := payload["ops"].([]any)
+	if !ok {
+		t.Fatal("no ops")
+	}
+	for _, o := range ops {
+		m, ok := o.(map[any]any)
+		if !ok {
+			t.Fatalf("op %v", o)
 		}
-		dropNull(m, "prev")
-		for k := range o.(map[any]any) {
-			if _, ok := m[k.(string)]; !ok {
-				delete(o.(map[any]any), k)
-			}
+		if v, ok := m["prev"]; ok && v == nil {
+			delete(m, "prev")
 		}
 	}
 	var out bytes.Buffer
@@ -54,12 +57,6 @@ func asServed(t *testing.T, frame []byte) []byte {
 		out.Write(b)
 	}
 	return out.Bytes()
-}
-
-func dropNull(m map[string]any, key string) {
-	if v, ok := m[key]; ok && v == nil {
-		delete(m, key)
-	}
 }
 
 // beyondIndigo are dialects that the reference implementation's check cannot take,

@@ -125,14 +125,14 @@ func (a *Account) syncDraft(at int64) *draft {
 }
 
 // identity emits an #identity. The network is locked.
-func (h *Host) identity(a *Account, x expectation) (*entry, error) {
+func (h *Host) identity(a *Account) (*entry, error) {
 	at := h.net.clock.next()
-	return h.emit(h.plain(a.DID, "#identity", identityMessage(a.DID, a.handle, formatTime(at)), at, x))
+	return h.emit(h.plain(a.DID, "#identity", identityMessage(a.DID, a.handle, formatTime(at)), at, expectation{}))
 }
 
 // account emits an #account with the account's status. The network is locked.
-func (h *Host) account(a *Account, x expectation) (*entry, error) {
-	return h.accountStatus(a, a.status, x)
+func (h *Host) account(a *Account) (*entry, error) {
+	return h.accountStatus(a, a.status, expectation{})
 }
 
 func (h *Host) accountStatus(a *Account, status string, x expectation) (*entry, error) {

@@ -62,7 +62,7 @@ func (h *Host) Start() error {
 	if h.server != nil {
 		return nil
 	}
-	l, err := net.Listen("tcp", h.address())
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", h.address())
 	if err != nil {
 		return fmt.Errorf("host %d: %w", h.index, err)
 	}

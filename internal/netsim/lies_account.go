@@ -48,7 +48,10 @@ func (l *liar) extra(home *Host) (*Account, error) {
 	n := l.h.net
 	a := n.newAccount(home)
 	home.accounts = home.accounts[:len(home.accounts)-1]
-	return a, a.ensureRepo()
+	if err := a.ensureRepo(); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // ofOther speaks for an account that lives elsewhere: on the next host, or on one that

@@ -37,7 +37,7 @@ var carLies = []Lie{
 	{Name: "car-root-not-commit", Row: 22, About: "the first root is a tree node, not the commit",
 		tell: bentCAR(func(c *carFile) { c.roots = [][]byte{c.blocks[1].cid, c.blocks[0].cid} })},
 	{Name: "commit-not-root", Row: 22, About: "the message's commit is not the CAR's root", tell: inMessage(func(m *message) {
-		m.set("commit", link(cidOf(codecDagCBOR, []byte("another commit"))))
+		m.set("commit", link(cidOf([]byte("another commit"))))
 	})},
 	{Name: "car-without-commit", Row: 22, About: "the commit block is not in the CAR",
 		tell: bentCAR(func(c *carFile) { c.blocks = c.blocks[1:] })},
@@ -74,7 +74,7 @@ func (l *liar) creates(n int) []op {
 }
 
 func withRecord(o op, record []byte) op {
-	o.record, o.cid = record, cidOf(codecDagCBOR, record)
+	o.record, o.cid = record, cidOf(record)
 	return o
 }
 

@@ -10,7 +10,7 @@ var opLies = []Lie{
 	{Name: "op-path-bad-key", Row: 30, About: "a path with a bad record key, in the tree too", tell: atPath("app.bsky.feed.post/..")},
 	{Name: "op-path-three-parts", Row: 30, About: "a path of three parts, in the tree too", tell: atPath("app.bsky.feed.post/3k2aaaaaaaa2a/x")},
 	{Name: "op-path-twice", Row: 30, About: "two ops for one path", tell: bent(func(d *draft) { d.ops = append(d.ops, d.ops[0]) })},
-	{Name: "op-create-with-prev", Row: 30, About: "a create with prev", tell: bentOp(func(o *op) { o.prev = cidOf(codecDagCBOR, []byte("before")) })},
+	{Name: "op-create-with-prev", Row: 30, About: "a create with prev", tell: bentOp(func(o *op) { o.prev = cidOf([]byte("before")) })},
 	{Name: "op-create-without-cid", Row: 30, About: "a create whose cid is null", tell: bentOp(func(o *op) { o.cid = nil })},
 	{Name: "op-update-without-cid", Row: 30, About: "an update whose cid is null",
 		tell: bentOps(onlyUpdate, func(d *draft) { d.ops[0].cid = nil })},
@@ -21,7 +21,7 @@ var opLies = []Lie{
 	{Name: "op-delete-without-prev", Row: 30, About: "a delete without prev",
 		tell: bentOps(onlyDelete, func(d *draft) { d.ops[0].prev = nil })},
 	{Name: "op-cid-differs", Row: 31, About: "the op's cid is not what the tree has", tell: bentOp(func(o *op) {
-		o.cid = cidOf(codecDagCBOR, []byte("another record"))
+		o.cid = cidOf([]byte("another record"))
 	})},
 	{Name: "op-deleted-present", Row: 31, About: "a delete of a path that is still in the tree", tell: deletedPresent},
 	{Name: "op-created-absent", Row: 31, About: "a create of a path that is not in the tree", tell: createdAbsent},
@@ -31,10 +31,10 @@ var opLies = []Lie{
 			return []op{withRecord(l.a.create(collPost, l.h.net.clock.next()), []byte("\xa2\x64text\x78\xffcut short"))}
 		})},
 	{Name: "prevdata-forged", Row: 34, About: "prevData is not the root before", tell: bent(func(d *draft) {
-		d.prevData = cidOf(codecDagCBOR, []byte("another tree"))
+		d.prevData = cidOf([]byte("another tree"))
 	})},
 	{Name: "op-prev-forged", Row: 34, About: "the prev of an update is not what the tree had",
-		tell: bentOps(onlyUpdate, func(d *draft) { d.ops[0].prev = cidOf(codecDagCBOR, []byte("another record")) })},
+		tell: bentOps(onlyUpdate, func(d *draft) { d.ops[0].prev = cidOf([]byte("another record")) })},
 	{Name: "op-withheld", Row: 34, About: "one of three creates is not among the ops",
 		tell: bentOps(func(l *liar) []op { return l.creates(3) }, func(d *draft) { d.ops = d.ops[:2] })},
 	{Name: "ops-emptied", Row: 35, About: "no ops although the tree changed", tell: bent(func(d *draft) { d.ops, d.records = nil, nil })},

@@ -1,6 +1,9 @@
 package netsim
 
-import "fmt"
+import (
+	"crypto/sha256"
+	"fmt"
+)
 
 // Post emits one commit of an account of this host.
 func (h *Host) Post(a *Account) (Entry, error) {
@@ -14,6 +17,30 @@ func (h *Host) Post(a *Account) (Entry, error) {
 	}
 	e, err := h.commit(a, shape{})
 	if err != nil {
+		return Entry{}, err
+	}
+	return e.export(), nil
+}
+
+// EmitFrame adds a frame of one's own to the backlog, under the number that it has, or
+// the next one when it cannot be read or its number is used up. row is for drop and
+// ignore. Documents for its DID come from Network.SetDocument.
+func (h *Host) EmitFrame(frame []byte, outcome Outcome, row int) (Entry, error) {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := &entry{host: h, kind: "raw", expect: expectation{outcome: outcome, row: row}}
+	if p, err := Peek(frame); err == nil {
+		e.did, e.kind, e.rev, e.order, e.sha = p.DID, p.Kind, p.Rev, p.Seq, p.Digest
+	} else {
+		e.sha = sha256.Sum256(frame)
+	}
+	e.want = e.sha
+	if e.order <= h.seq {
+		e.order = h.seq + 1
+	}
+	if err := h.append(e, frame); err != nil {
 		return Entry{}, err
 	}
 	return e.export(), nil
@@ -57,10 +84,10 @@ func (n *Network) createAccount(h *Host) (*Account, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := h.identity(a, expectation{}); err != nil {
+	if _, err := h.identity(a); err != nil {
 		return nil, err
 	}
-	if _, err := h.account(a, expectation{}); err != nil {
+	if _, err := h.account(a); err != nil {
 		return nil, err
 	}
 	if _, err := h.commit(a, shape{empty: true, draft: genesis}); err != nil {
@@ -96,7 +123,7 @@ func (h *Host) Leave(a *Account, status string) error {
 
 func (h *Host) leave(a *Account, status string) error {
 	a.status = status
-	_, err := h.account(a, expectation{})
+	_, err := h.account(a)
 	return err
 }
 
@@ -110,10 +137,10 @@ func (h *Host) ComeBack(a *Account) error {
 
 func (h *Host) comeBack(a *Account) error {
 	a.status = ""
-	if _, err := h.account(a, expectation{}); err != nil {
+	if _, err := h.account(a); err != nil {
 		return err
 	}
-	if _, err := h.identity(a, expectation{}); err != nil {
+	if _, err := h.identity(a); err != nil {
 		return err
 	}
 	_, err := h.sync(a)
@@ -155,7 +182,7 @@ func (n *Network) changeIdentity(a *Account, change func() error) error {
 		return err
 	}
 	a.publish(n.clock.next())
-	_, err := a.host.identity(a, expectation{})
+	_, err := a.host.identity(a)
 	return err
 }
 
@@ -187,7 +214,7 @@ func (n *Network) Migrate(a *Account, to *Host) error {
 	at := n.clock.next()
 	a.publish(at)
 	a.repo.rev, a.known = a.nextRev(at), false // the new host signs the imported repository
-	if _, err := to.identity(a, expectation{}); err != nil {
+	if _, err := to.identity(a); err != nil {
 		return err
 	}
 	return to.comeBack(a)

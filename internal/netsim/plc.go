@@ -1,6 +1,7 @@
 package netsim
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ func (p *PLC) Requests(did string) int {
 }
 
 func (p *PLC) start(addr string) error {
-	l, err := net.Listen("tcp", addr)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return fmt.Errorf("plc directory: %w", err)
 	}

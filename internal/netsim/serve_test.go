@@ -113,6 +113,30 @@ func TestEveryCursorYieldsTheRestAndThenLive(t *testing.T) {
 	waitSent(t, n.Host(0))
 }
 
+func TestFramesOfOnesOwnAreServedAsTheyAre(t *testing.T) {
+	n := online(t, Options{Accounts: 1, Records: 10})
+	own := accountMessage("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "", "2026-01-02T00:00:00Z", true).encode(500)
+	for i, c := range []struct {
+		frame []byte
+		seq   uint64
+	}{{own, 500}, {[]byte("?"), 501}, {own, 502}} {
+		e, err := n.Host(0).EmitFrame(c.frame, Accept, 0)
+		if err != nil || e.HostSeq != c.seq {
+			t.Errorf("frame %d: %v, %v", i, e, err)
+		}
+	}
+	n.SetDocument("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", []byte(`{"id":"x"}`))
+	if code := getJSON(t, n.PLCURL()+"/did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", nil); code != http.StatusOK {
+		t.Errorf("document %d", code)
+	}
+	c := dial(t, n.Host(0), "?cursor=0")
+	for _, want := range [][]byte{own, []byte("?"), own} {
+		if got := read(t, c); !bytes.Equal(got, want) {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
 func TestCursorInTheFutureIsAnError(t *testing.T) {
 	n := online(t, Options{Accounts: 2, Records: 10})
 	step(t, n, 3)

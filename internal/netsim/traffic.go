@@ -58,10 +58,10 @@ func (n *Network) churn(a *Account) error {
 	switch k := h.rng.IntN(100); {
 	case k < 40:
 		if err = a.ensureRepo(); err == nil {
-			_, err = h.identity(a, expectation{})
+			_, err = h.identity(a)
 		}
 	case k < 60:
-		_, err = h.account(a, expectation{})
+		_, err = h.account(a)
 	case k < 80:
 		_, err = h.sync(a)
 	case n.settled:
