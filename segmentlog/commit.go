@@ -2,7 +2,6 @@ package segmentlog
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -19,6 +18,10 @@ func (l *Log) run() {
 			}
 			l.spare = batch
 		}
+		if err := l.rotateByAge(); err != nil {
+			l.fail(err)
+			return
+		}
 		if last {
 			if err := l.finish(); err != nil {
 				l.fail(err)
@@ -28,8 +31,8 @@ func (l *Log) run() {
 	}
 }
 
-// take waits for pending records and returns them. last is true when the log was
-// closed: nothing can follow.
+// take waits for pending records, or for the hot file to be due for sealing, and
+// returns what is pending. last is true when the log was closed: nothing can follow.
 func (l *Log) take() (batch *pendingBatch, last bool) {
 	for {
 		l.mu.Lock()
@@ -44,7 +47,43 @@ func (l *Log) take() (batch *pendingBatch, last bool) {
 		if batch != nil || last {
 			return batch, last
 		}
-		<-l.wake
+		var due <-chan time.Time
+		if l.age != nil {
+			due = l.age.C
+		}
+		select {
+		case <-l.wake:
+		case <-due:
+			l.aged = true
+			return nil, false
+		}
+	}
+}
+
+// rotateByAge closes the hot file when it is due for sealing.
+func (l *Log) rotateByAge() error {
+	if !l.aged {
+		return nil
+	}
+	l.aged = false
+	if l.writer == nil || l.writer.spoiled || l.writer.count.Load() == 0 {
+		return nil
+	}
+	if err := l.rotate(); err != nil && !isNoSpace(err) { // on a full disk the next write sees to it
+		return err
+	}
+	return nil
+}
+
+// setWriter makes w the file that is written, nil for none.
+func (l *Log) setWriter(w *hotWriter) {
+	l.writer = w
+	if l.age != nil {
+		l.age.Stop()
+		l.age = nil
+	}
+	if w != nil && l.opts.SegmentAge > 0 {
+		l.age = time.NewTimer(l.opts.SegmentAge)
 	}
 }
 
@@ -134,7 +173,7 @@ func (l *Log) begin(firstSeq uint64) error {
 		_ = w.f.Close() // the sync's error says more
 		return fmt.Errorf("create hot file: %w", err)
 	}
-	l.writer = w
+	l.setWriter(w)
 	return nil
 }
 
@@ -144,8 +183,9 @@ func (l *Log) rotate() error {
 	if err := w.close(); err != nil {
 		return err
 	}
-	l.writer = nil
+	l.setWriter(nil)
 	l.opts.Events.Rotate(w.path)
+	l.wakeSealer()
 	return nil
 }
 
@@ -153,9 +193,8 @@ func (l *Log) rotate() error {
 func (l *Log) publish(b *pendingBatch, took time.Duration) {
 	w := l.writer
 	if w.count.Load() == 0 {
-		files := append(slices.Clone(*l.files.Load()), w.hotFile)
 		w.advance(b.firstSeq(), b.lastSeq(), len(b.refs))
-		l.files.Store(&files)
+		l.changeFiles(func(files []part) []part { return append(files, w.hotFile) })
 	} else {
 		w.advance(b.firstSeq(), b.lastSeq(), len(b.refs))
 	}
@@ -200,7 +239,7 @@ func (l *Log) replaceWriter() error {
 		if err := l.opts.FS.Remove(w.path); err != nil {
 			return fmt.Errorf("remove empty hot file: %w", err)
 		}
-		l.writer = nil
+		l.setWriter(nil)
 		return nil
 	}
 	return l.rotate()

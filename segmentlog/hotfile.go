@@ -57,6 +57,10 @@ type seekPoint struct {
 	off int64
 }
 
+func (h *hotFile) firstSeq() uint64 { return h.header.FirstSeq }
+func (h *hotFile) finalSeq() uint64 { return h.lastSeq.Load() }
+func (h *hotFile) complete() bool   { return h.closed.Load() }
+
 // note adds a seek point when the last one is far enough behind.
 func (h *hotFile) note(seq uint64, off int64) {
 	h.mu.Lock()

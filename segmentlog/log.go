@@ -30,9 +30,10 @@ type Log struct {
 	lock   io.Closer
 	stream *Stream
 
-	files    atomic.Pointer[[]*hotFile] // by first seq; replaced, never changed
-	tip      atomic.Uint64              // last durable seq, 0 for an empty log
-	oldest   atomic.Uint64              // first seq of the log, 0 for an empty log
+	filesMu  sync.Mutex             // who replaces files
+	files    atomic.Pointer[[]part] // by first seq; replaced, never changed
+	tip      atomic.Uint64          // last durable seq, 0 for an empty log
+	oldest   atomic.Uint64          // first seq of the log, 0 for an empty log
 	reserved atomic.Uint64
 
 	mu        sync.Mutex
@@ -46,8 +47,15 @@ type Log struct {
 	stopped chan struct{} // the committer returned
 	failed  chan struct{} // closed at the first failure
 
+	sealer     *sealer // nil: hot files stay as they are
+	sealWake   chan struct{}
+	sealerDone chan struct{}
+	stopSealer context.CancelFunc
+
 	// Owned by the committer.
-	writer    *hotWriter // nil until the first batch after start or rotation
+	writer    *hotWriter  // nil until the first batch after start or rotation
+	age       *time.Timer // ends when the writer's file is due for sealing; nil without a writer
+	aged      bool        // it has ended
 	spare     *pendingBatch
 	leaves    uint64 // records in the log, the leaf index of the next
 	noSpaceIs bool   // the last write found the disk full
@@ -152,6 +160,8 @@ func (l *Log) stop(err error) {
 func (l *Log) Close() error {
 	l.stop(ErrClosed)
 	<-l.stopped
+	l.stopSealer()
+	<-l.sealerDone
 	err := l.Err()
 	if errors.Is(err, ErrClosed) {
 		err = nil

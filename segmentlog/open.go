@@ -1,6 +1,7 @@
 package segmentlog
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"time"
@@ -24,11 +25,14 @@ func Open(o Options) (*Log, error) {
 		opts: o, dir: o.FS.PathJoin(o.Dir, logFolder),
 		pending: &pendingBatch{}, spare: &pendingBatch{},
 		wake: make(chan struct{}, 1), stopped: make(chan struct{}), failed: make(chan struct{}),
+		sealWake: make(chan struct{}, 1), sealerDone: make(chan struct{}),
 	}
 	l.room.L = &l.mu
 	l.pending.reset()
-	if err := o.FS.MkdirAll(l.dir, 0o755); err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
+	for _, dir := range []string{l.dir, o.FS.PathJoin(o.Dir, segmentFolder)} {
+		if err := o.FS.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("open log: %w", err)
+		}
 	}
 	lock, err := o.FS.Lock(o.FS.PathJoin(o.Dir, lockFile))
 	if err != nil {
@@ -38,6 +42,13 @@ func Open(o Options) (*Log, error) {
 	if err := l.load(); err != nil {
 		_ = lock.Close() // the load's error says more
 		return nil, fmt.Errorf("open log: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l.stopSealer = cancel
+	if o.Seal == nil {
+		close(l.sealerDone)
+	} else {
+		go l.runSealer(ctx)
 	}
 	go l.run()
 	return l, nil
@@ -62,13 +73,26 @@ func (l *Log) load() error {
 	if err != nil {
 		return err
 	}
-	if l.stream, err = openStream(o.FS, o.Dir, initial, len(names) == 0); err != nil {
+	sealed := sealedRecovery{opts: o, dir: o.FS.PathJoin(o.Dir, segmentFolder)}
+	segments, err := sealed.list()
+	if err != nil {
+		return err
+	}
+	if l.stream, err = openStream(o.FS, o.Dir, initial, len(names)+len(segments) == 0); err != nil {
 		return err
 	}
 	if err := syncDir(o.FS, o.Dir); err != nil { // the folder of the log may be new
 		return err
 	}
-	rec.stream = l.stream
+	rec.stream, sealed.stream = l.stream, l.stream
+	if err := sealed.read(segments); err != nil {
+		return adviseOnDamage(err)
+	}
+	names, done, err := sealed.split(names)
+	if err != nil {
+		return err
+	}
+	rec.leaves, rec.lastSeq, rec.witnessed = sealed.tree.End(), sealed.lastSeq, sealed.witnessed
 	if err := rec.read(names); err != nil {
 		return adviseOnDamage(err)
 	}
@@ -76,17 +100,36 @@ func (l *Log) load() error {
 		return fmt.Errorf("%w: by %s; the last record was witnessed at %s",
 			ErrClockBehind, behind.Round(time.Second), time.UnixMicro(rec.witnessed).UTC().Format(time.RFC3339))
 	}
+	if err := sealed.adopt(l.dir, done); err != nil {
+		return adviseOnDamage(err)
+	}
 	if err := rec.repair(); err != nil {
 		return adviseOnSpace(err)
 	}
-	l.files.Store(&rec.files)
-	l.leaves, l.witnessed, l.writer = rec.leaves, rec.witnessed, rec.writer
+	l.adoptFiles(&sealed, &rec)
 	l.number(rec.note, rec.lastSeq, rec.clean, initial)
-	if n := len(rec.files); n > 0 {
-		l.oldest.Store(rec.files[0].header.FirstSeq)
+	return nil
+}
+
+// adoptFiles makes what recovery found the log's own.
+func (l *Log) adoptFiles(sealed *sealedRecovery, rec *recovery) {
+	files := make([]part, 0, len(sealed.files)+len(rec.files))
+	for _, s := range sealed.files {
+		files = append(files, s)
+	}
+	for _, h := range rec.files {
+		files = append(files, h)
+	}
+	l.files.Store(&files)
+	l.leaves, l.witnessed = rec.leaves, rec.witnessed
+	l.setWriter(rec.writer)
+	if len(files) > 0 {
+		l.oldest.Store(files[0].firstSeq())
 		l.tip.Store(rec.lastSeq)
 	}
-	return nil
+	if l.opts.Seal != nil {
+		l.sealer = &sealer{fs: l.opts.FS, dir: sealed.dir, o: *l.opts.Seal, tree: sealed.tree}
+	}
 }
 
 // number decides the next seq. After a clean shutdown it is the one that the

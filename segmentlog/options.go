@@ -24,6 +24,11 @@ type Options struct {
 	InitialSeq uint64
 	// MaxHotBytes closes a hot file and begins the next: 256 MiB.
 	MaxHotBytes int64
+	// SegmentAge closes a hot file that was begun so long ago: 0 for never.
+	SegmentAge time.Duration
+	// Seal turns closed hot files into sealed segments in the background; nil: they
+	// stay as they are.
+	Seal *SegmentOptions
 	// MaxPendingBytes bounds what waits for the disk; Append blocks above it: 32 MiB.
 	MaxPendingBytes int
 	// RetryNoSpace is how long to wait before a full disk is tried again: 1 s.
@@ -43,6 +48,10 @@ type Events struct {
 	SpaceBack func()        // writing goes on
 	Rotate    func(string)  // a hot file was closed
 	TornTail  func(CutInfo) // the start cut a torn write
+
+	// Seal and SealFailed are called from the sealer's goroutine.
+	Seal       func(SealInfo)
+	SealFailed func(path string, err error)
 }
 
 // CommitInfo describes one group commit.
@@ -94,6 +103,12 @@ func (o *Options) EnsureDefaults() {
 	}
 	if e.Rotate == nil {
 		e.Rotate = func(string) {}
+	}
+	if e.Seal == nil {
+		e.Seal = func(SealInfo) {}
+	}
+	if e.SealFailed == nil {
+		e.SealFailed = func(string, error) {}
 	}
 	if e.TornTail == nil {
 		e.TornTail = func(CutInfo) {}

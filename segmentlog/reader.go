@@ -6,6 +6,7 @@ import (
 	"io"
 	"sort"
 
+	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -16,10 +17,8 @@ type Reader struct {
 	log   *Log
 	after uint64 // every record up to this seq was returned
 
-	file *hotFile
-	f    vfs.File
-	mark marker
-	it   itemReader
+	part part
+	cur  partReader // nil between parts
 }
 
 // NewReader returns a reader of the records with a seq above after; 0 begins at
@@ -32,11 +31,11 @@ func (r *Reader) Position() uint64 { return r.after }
 
 // Close releases the file.
 func (r *Reader) Close() error {
-	if r.f == nil {
+	if r.cur == nil {
 		return nil
 	}
-	err := r.f.Close()
-	r.f, r.file = nil, nil
+	err := r.cur.close()
+	r.cur, r.part = nil, nil
 	return err
 }
 
@@ -45,62 +44,83 @@ func (r *Reader) Close() error {
 // damaged.
 func (r *Reader) Next(rec *Record) error {
 	for {
-		if r.file == nil {
+		if r.cur == nil {
 			if err := r.open(); err != nil {
 				return err
 			}
 		}
-		closed := r.file.closed.Load() // before end: a closed file's end is final
+		complete := r.part.complete() // before reading: what is complete does not grow
+		err := r.cur.next(rec)
+		switch {
+		case err == nil:
+			r.after = rec.Seq
+			return nil
+		case !errors.Is(err, io.EOF) || !complete:
+			return err
+		}
+		if err := r.Close(); err != nil {
+			return err
+		}
+	}
+}
+
+// open finds the file that holds the first record above the position. A file may
+// go between the look and the opening: then the position is looked up again, once.
+func (r *Reader) open() error {
+	for again := false; ; again = true {
+		files := *r.log.files.Load()
+		i := sort.Search(len(files), func(i int) bool { return files[i].finalSeq() > r.after })
+		if i == len(files) {
+			return io.EOF
+		}
+		cur, err := files[i].open(r.log.opts.FS, r.after)
+		if oserror.IsNotExist(err) && !again {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read the log: %w", err)
+		}
+		r.part, r.cur = files[i], cur
+		return nil
+	}
+}
+
+// open implements part.
+func (h *hotFile) open(fs vfs.FS, after uint64) (partReader, error) {
+	f, err := fs.Open(h.path)
+	if err != nil {
+		return nil, err
+	}
+	r := &hotReader{file: h, f: f, after: after, mark: newMarker(h.header.append(nil))}
+	r.it = itemReader{f: f, off: h.seek(after), mark: &r.mark}
+	return r, nil
+}
+
+// hotReader walks the records of a hot file up to its durable end.
+type hotReader struct {
+	file  *hotFile
+	f     vfs.File
+	after uint64
+	mark  marker
+	it    itemReader
+}
+
+func (r *hotReader) next(rec *Record) error {
+	for {
 		r.it.end = r.file.end.Load()
 		at := r.it.off
 		kind, err := r.it.next(rec)
 		switch {
-		case errors.Is(err, io.EOF) && closed:
-			if r.last() {
-				return io.EOF
-			}
-			if err := r.Close(); err != nil {
-				return err
-			}
-			continue
 		case errors.Is(err, io.EOF):
 			return io.EOF
 		case isDiskError(err):
 			return fmt.Errorf("read %s: %w", r.file.path, err)
 		case err != nil:
 			return &CorruptError{File: r.file.path, Offset: at, Err: err}
-		case kind == itemMark || rec.Seq <= r.after:
-			continue
+		case kind == itemRecord && rec.Seq > r.after:
+			return nil
 		}
-		r.after = rec.Seq
-		return nil
 	}
 }
 
-// last says whether no file follows the one that is open.
-func (r *Reader) last() bool {
-	files := *r.log.files.Load()
-	return files[len(files)-1] == r.file
-}
-
-// open finds the file that holds the first record above the position.
-func (r *Reader) open() error {
-	files := *r.log.files.Load()
-	// The last file that begins at or before after+1 may hold it; when that file ends
-	// at or before the position, the next one does.
-	i := sort.Search(len(files), func(i int) bool { return files[i].header.FirstSeq > r.after }) - 1
-	if i < 0 || files[i].lastSeq.Load() <= r.after && files[i].closed.Load() {
-		i++
-	}
-	if i >= len(files) {
-		return io.EOF
-	}
-	f, err := r.log.opts.FS.Open(files[i].path)
-	if err != nil {
-		return fmt.Errorf("read the log: %w", err)
-	}
-	r.file, r.f = files[i], f
-	r.mark = newMarker(r.file.header.append(nil))
-	r.it = itemReader{f: f, off: r.file.seek(r.after), mark: &r.mark, buf: r.it.buf[:0]}
-	return nil
-}
+func (r *hotReader) close() error { return r.f.Close() }

@@ -1,0 +1,127 @@
+package segmentlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/transparency-dev/merkle/compact"
+)
+
+const (
+	segmentFolder = "segments"
+	// sealRetry is how long to wait after a seal failed, doubled up to sealRetryMax.
+	sealRetry    = time.Second
+	sealRetryMax = 5 * time.Minute
+)
+
+// SealInfo describes a sealed segment.
+type SealInfo struct {
+	Name     SegmentName
+	Path     string
+	Records  uint64
+	Raw      int64 // bytes of the hot file
+	Size     int64 // bytes of the segment
+	Duration time.Duration
+}
+
+// sealer turns closed hot files into segments, oldest first, in the background.
+type sealer struct {
+	fs   vfs.FS
+	dir  string // of the segments
+	o    SegmentOptions
+	tree *compact.Range // the leaves of everything sealed
+}
+
+// seal writes the segment of a closed hot file: temporary name, sync, rename, sync
+// of the directory. The hot file stays.
+func (s *sealer) seal(ctx context.Context, h *hotFile) (*sealedFile, *Footer, error) {
+	if h.header.FirstLeaf != s.tree.End() {
+		return nil, nil, fmt.Errorf("%s begins at leaf %d, the tree has %d leaves", h.path, h.header.FirstLeaf, s.tree.End())
+	}
+	tmp := s.fs.PathJoin(s.dir, s.fs.PathBase(h.path)+tmpSuffix)
+	f, err := s.fs.Create(tmp, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, nil, err
+	}
+	footer, err := s.write(ctx, f, h)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, s.fs.Remove(tmp))
+	}
+	out := &sealedFile{name: footer.Name, path: s.fs.PathJoin(s.dir, footer.Name.String())}
+	if err := s.fs.Rename(tmp, out.path); err != nil {
+		return nil, nil, err
+	}
+	if err := syncDir(s.fs, s.dir); err != nil {
+		return nil, nil, err
+	}
+	st, err := s.fs.Stat(out.path)
+	if err != nil {
+		return nil, nil, err
+	}
+	out.size = st.Size()
+	return out, footer, s.extend(footer)
+}
+
+// write copies the records of h into a segment.
+func (s *sealer) write(ctx context.Context, f vfs.File, h *hotFile) (*Footer, error) {
+	hot, err := s.fs.Open(h.path)
+	if err != nil {
+		return nil, err
+	}
+	defer hot.Close() //nolint:errcheck // opened for reading
+	w, err := newSegmentWriter(f, h.header.Stream, h.header.Epoch, 0, s.tree, s.o)
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	mark := newMarker(h.header.append(nil))
+	it := itemReader{f: hot, off: h.headerLen, end: h.end.Load(), mark: &mark}
+	var rec Record
+	for {
+		at := it.off
+		kind, err := it.next(&rec)
+		switch {
+		case errors.Is(err, io.EOF):
+			if w.footer.Count != h.count.Load() || w.footer.Name.LastSeq != h.lastSeq.Load() {
+				return nil, &CorruptError{File: h.path, Offset: at,
+					Err: fmt.Errorf("it holds %d records up to seq %d, expected %d up to %d",
+						w.footer.Count, w.footer.Name.LastSeq, h.count.Load(), h.lastSeq.Load())}
+			}
+			return w.finish(s.tree)
+		case isDiskError(err):
+			return nil, fmt.Errorf("read %s: %w", h.path, err)
+		case err != nil:
+			return nil, &CorruptError{File: h.path, Offset: at, Err: err}
+		case kind == itemMark:
+			if err := ctx.Err(); err != nil { // once a group commit
+				return nil, err
+			}
+			continue
+		}
+		if err := w.add(it.raw(at), &rec); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// extend adds the leaves of the newest segment to the tree.
+func (s *sealer) extend(f *Footer) error {
+	own, err := rangeOf(f.FirstLeaf, f.FirstLeaf+f.Count, f.Leaves)
+	if err != nil {
+		return err
+	}
+	if err := s.tree.AppendRange(own, nil); err != nil {
+		return fmt.Errorf("tree: %w", err)
+	}
+	return nil
+}
