@@ -17,6 +17,12 @@
 //	}
 //	if err := c.Report().Err(); err != nil { … } // missing, doubled, altered, …
 //
+// Network.Run emits at a rate; Host.Post, Speak, Lie, Leave, ComeBack, EmitFrame and
+// Network.CreateAccount, Migrate, RotateKey, ChangeHandle emit by hand; Host.Stop, Start,
+// Stall, Disconnect, Reset and Trim, and PLC.SetFault, are the accidents. Host.WaitSent
+// waits until a host has sent everything. Generate and Load make frames ahead of time, for
+// benchmarks that the simulator must not slow down.
+//
 // An event is honest, or honest in a dialect (what other implementations than the
 // reference one write, and a relay must accept), or a lie (what a relay must drop,
 // ignore or close for, with the row of docs/verification.md). Each is one entry of the
