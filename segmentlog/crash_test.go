@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -27,6 +28,7 @@ type crashFS struct {
 	at      int // crash before this operation; 0 for never
 	percent int // of unsynced blocks and names that survive
 	crashed *vfs.MemFS
+	inSeal  bool // the crash came before an operation on a segment
 	onCrash func()
 	fail    func(errorfs.Op) error // another fault to inject, may be nil
 }
@@ -46,6 +48,7 @@ func (c *crashFS) inject(op errorfs.Op) error {
 	c.ops++
 	if c.ops == c.at {
 		c.crashed = c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: c.rng})
+		c.inSeal = strings.Contains(op.Path, segmentFolder)
 		c.onCrash()
 	}
 	if c.fail != nil {
@@ -65,6 +68,8 @@ type lineage struct {
 	published map[uint64]int // what OnCommit saw
 	next      int            // number of the next event
 	crashes   int
+	inSeal    int            // of them, before an operation on a segment
+	tune      func(*Options) // may be nil
 }
 
 func (g *lineage) run(points int) {
@@ -90,6 +95,9 @@ func (g *lineage) life() {
 	}
 	o := g.opts
 	o.FS, o.MaxHotBytes = fs, int64(1<<10+g.rng.IntN(8<<10))
+	if g.tune != nil {
+		g.tune(&o)
+	}
 	got := newSeen()
 	o.OnCommit = func(b Batch) {
 		mu.Lock()
@@ -118,6 +126,9 @@ func (g *lineage) life() {
 		}
 	}
 	g.crashes++
+	if fs.inSeal {
+		g.inSeal++
+	}
 	if err := l.Close(); err != nil {
 		g.t.Fatal(err)
 	}
