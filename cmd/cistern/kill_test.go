@@ -23,7 +23,7 @@ func TestKillNineLosesNothingDoublesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer network.Close()
-	p := buildProgram(t, network, "--log-level", "warn")
+	p := buildProgram(t, network, "--log-level", "warn", "--segment-size", "1MiB", "--segment-age", "1s")
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	defer running.Wait()

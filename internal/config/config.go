@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v3"
 )
@@ -20,6 +21,9 @@ type Config struct {
 	Hosts          []string // hosts of the operator's own word, as URLs
 	PullHostsFrom  string   // base URL of a relay whose listHosts to take, "" for none
 	InitialSeq     uint64
+	SegmentSize    string        // as given; Validate parses it
+	SegmentBytes   int64         // a hot file of this size, raw, is sealed
+	SegmentAge     time.Duration // or of this age
 	AdminPasswords []string
 	LogLevel       string
 	LogFormat      string
@@ -81,11 +85,27 @@ func (c *Config) ServeFlags() []cli.Flag {
 			Name: "initial-seq-number", Usage: "the next seq is at least this (to go on above another relay's)", Value: 1,
 			Sources: env("initial-seq-number", "RELAY_INITIAL_SEQ_NUMBER"), Destination: &c.InitialSeq,
 		},
+		&cli.StringFlag{
+			Name: "segment-size", Usage: "seal a hot file at this size, before compression", Value: "256MiB",
+			Sources: env("segment-size"), Destination: &c.SegmentSize,
+		},
+		&cli.DurationFlag{
+			Name: "segment-age", Usage: "seal a hot file at this age", Value: 5 * time.Minute,
+			Sources: env("segment-age"), Destination: &c.SegmentAge,
+		},
 		&cli.BoolFlag{
 			Name: "demo", Usage: "crawl a simulated network in this process, with a temporary data directory", Destination: &c.Demo,
 		},
 	}
 }
+
+// Bounds of a segment: smaller ones are all metadata, and a larger one does not
+// fit in one PUT of a bucket.
+const (
+	minSegment    = 1 << 20
+	maxSegment    = 1 << 30
+	minSegmentAge = time.Second
+)
 
 // maxInitialSeq leaves room to write for ever above it.
 const maxInitialSeq = 1 << 52
@@ -110,10 +130,20 @@ func (c *Config) Validate() error {
 	if c.InitialSeq > maxInitialSeq {
 		return fmt.Errorf("--initial-seq-number %d is above %d: too few numbers would be left", c.InitialSeq, uint64(maxInitialSeq))
 	}
+	var err error
+	if c.SegmentBytes, err = ParseSize(c.SegmentSize); err != nil {
+		return fmt.Errorf("--segment-size: %w", err)
+	}
+	if c.SegmentBytes < minSegment || c.SegmentBytes > maxSegment {
+		return fmt.Errorf("--segment-size %s is not between 1MiB and 1GiB", c.SegmentSize)
+	}
+	if c.SegmentAge < minSegmentAge {
+		return fmt.Errorf("--segment-age %s is below %s", c.SegmentAge, minSegmentAge)
+	}
 	if c.DataDir == "" {
 		return fmt.Errorf("--data-dir is empty")
 	}
-	_, err := c.Logger()
+	_, err = c.Logger()
 	return err
 }
 

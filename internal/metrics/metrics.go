@@ -31,7 +31,19 @@ func LogEvents(reg prometheus.Registerer) segmentlog.Events {
 	full := f.NewGauge(prometheus.GaugeOpts{Name: "cistern_log_paused", Help: "1 while intake is paused because the disk is full."})
 	files := f.NewCounter(prometheus.CounterOpts{Name: "cistern_log_rotations_total", Help: "Hot files closed."})
 	torn := f.NewCounter(prometheus.CounterOpts{Name: "cistern_log_torn_bytes_total", Help: "Bytes of torn writes that the start cut."})
+	seals := f.NewCounter(prometheus.CounterOpts{Name: "cistern_log_seals_total", Help: "Segments sealed."})
+	sealFailures := f.NewCounter(prometheus.CounterOpts{Name: "cistern_log_seal_failures_total", Help: "Seals that failed and are tried again."})
+	sealRaw := f.NewCounter(prometheus.CounterOpts{Name: "cistern_log_sealed_raw_bytes_total", Help: "Bytes of the hot files that were sealed."})
+	sealWire := f.NewCounter(prometheus.CounterOpts{Name: "cistern_log_sealed_bytes_total", Help: "Bytes of the segments made of them."})
+	sealTime := f.NewCounter(prometheus.CounterOpts{Name: "cistern_log_seal_seconds_total", Help: "Time spent sealing."})
 	return segmentlog.Events{
+		Seal: func(i segmentlog.SealInfo) {
+			seals.Inc()
+			sealRaw.Add(float64(i.Raw))
+			sealWire.Add(float64(i.Size))
+			sealTime.Add(i.Duration.Seconds())
+		},
+		SealFailed: func(string, error) { sealFailures.Inc() },
 		Commit: func(i segmentlog.CommitInfo) {
 			events.Add(float64(i.Events))
 			bytes.Add(float64(i.Bytes))

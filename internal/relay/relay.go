@@ -97,7 +97,8 @@ func (r *Relay) openLog() (*replay.Ring, error) {
 	began := time.Now()
 	log, err := segmentlog.Open(segmentlog.Options{
 		Dir: r.cfg.DataDir, Logger: r.log, InitialSeq: r.cfg.InitialSeq, Events: metrics.LogEvents(r.reg),
-		OnCommit: func(b segmentlog.Batch) { ring.Publish(b) },
+		OnCommit:    func(b segmentlog.Batch) { ring.Publish(b) },
+		MaxHotBytes: r.cfg.SegmentBytes, SegmentAge: r.cfg.SegmentAge, Seal: &segmentlog.SegmentOptions{},
 	})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,87 @@
+package config
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v3"
+)
+
+// parse runs the flags of `serve` over a command line.
+func parse(t *testing.T, args ...string) (Config, error) {
+	t.Helper()
+	var c Config
+	cmd := &cli.Command{
+		Name: "cistern", Flags: c.CommonFlags(),
+		Commands: []*cli.Command{{
+			Name: "serve", Flags: c.ServeFlags(),
+			Action: func(context.Context, *cli.Command) error { return c.Validate() },
+		}},
+	}
+	err := cmd.Run(context.Background(), append([]string{"cistern"}, args...))
+	return c, err
+}
+
+func TestTheDefaultsAreThoseOfTheReadme(t *testing.T) {
+	c, err := parse(t, "serve")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.DataDir != "./data" || c.Bind != ":2470" || c.MetricsListen != ":2471" || c.PLCHosts[0] != "https://plc.directory" ||
+		c.InitialSeq != 1 || c.SegmentBytes != 256<<20 || c.LogLevel != "info" {
+		t.Fatalf("%+v", c)
+	}
+}
+
+func TestTheReferenceRelaysVariablesAreRead(t *testing.T) {
+	t.Setenv("RELAY_API_BIND", ":9999")
+	t.Setenv("RELAY_PLC_HOST", "http://localhost:1")
+	t.Setenv("RELAY_ADMIN_PASSWORD", "one,two")
+	t.Setenv("RELAY_INITIAL_SEQ_NUMBER", "77")
+	t.Setenv("CISTERN_DATA_DIR", "/elsewhere")
+	c, err := parse(t, "serve")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Bind != ":9999" || c.PLCHosts[0] != "http://localhost:1" || len(c.AdminPasswords) != 2 || c.InitialSeq != 77 || c.DataDir != "/elsewhere" {
+		t.Fatalf("%+v", c)
+	}
+	t.Setenv("CISTERN_BIND", ":8888") // our own name goes first
+	if c, _ = parse(t, "serve"); c.Bind != ":8888" {
+		t.Fatalf("bind %s", c.Bind)
+	}
+}
+
+func TestCommonFlagsMayStandOnEitherSide(t *testing.T) {
+	for _, args := range [][]string{{"--log-level", "debug", "serve"}, {"serve", "--log-level", "debug"}} {
+		if c, err := parse(t, args...); err != nil || c.LogLevel != "debug" {
+			t.Errorf("%v: %q, %v", args, c.LogLevel, err)
+		}
+	}
+}
+
+func TestAWrongValueIsNamedWithItsFlag(t *testing.T) {
+	for _, c := range []struct{ flag, value string }{
+		{"bind", "2470"}, {"metrics-listen", "nowhere"}, {"plc-host", "plc.directory"}, {"host", "ftp://x"},
+		{"pull-hosts-from", "relay"}, {"log-level", "loud"}, {"log-format", "xml"}, {"initial-seq-number", "9007199254740991"},
+		{"data-dir", ""}, {"segment-size", "big"}, {"segment-size", "1KiB"}, {"segment-size", "2GiB"}, {"segment-age", "1ms"},
+	} {
+		if _, err := parse(t, "serve", "--"+c.flag, c.value); err == nil || !strings.Contains(err.Error(), c.flag) {
+			t.Errorf("--%s %q: %v", c.flag, c.value, err)
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for s, want := range map[string]int64{"256MiB": 256 << 20, "4096": 4096, "50GB": 50e9, "1 KiB": 1024, "7B": 7} {
+		if got, err := ParseSize(s); err != nil || got != want {
+			t.Errorf("%s: %d, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "x", "-1MiB", "1.5GiB", "9999999999TiB", "MiB"} {
+		if _, err := ParseSize(s); err == nil {
+			t.Errorf("%q is a size", s)
+		}
+	}
+}
