@@ -1,6 +1,6 @@
 package replay
 
-import "github.com/cistern-archive/cistern/internal/dagcbor"
+import "github.com/cistern-archive/cistern/segmentlog/dagcbor"
 
 // The names of error frames and #info messages (lexicon
 // com.atproto.sync.subscribeRepos; the last two are Cistern's own).

@@ -1,6 +1,7 @@
 package segmentlog
 
 import (
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -10,17 +11,20 @@ import (
 
 func newRNG(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 2)) }
 
+// errSilent makes a halfWriteFS write half and report no error.
+var errSilent = errors.New("half of it was written")
+
 // halfWriteFS fails writes the way a full or broken disk does: half of the bytes
 // are really written, and the error says so.
 type halfWriteFS struct {
 	vfs.FS
 	fired atomic.Int64 // writes that failed
+	after atomic.Int64 // writes and syncs since the first that failed
 
 	mu             sync.Mutex
 	in             int // the in-th write from now on fails, and all after it; 0 for none
 	once           bool
 	err            error
-	match          func(path string) bool // nil for every file
 	beforeSyncData func()
 }
 
@@ -39,11 +43,14 @@ func (h *halfWriteFS) failOnce(n int, err error) {
 	h.in, h.err, h.once = n, err, true
 }
 
-// next says how the next write of path ends.
-func (h *halfWriteFS) next(path string) error {
+// next says how the next write ends.
+func (h *halfWriteFS) next() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.in == 0 || h.match != nil && !h.match(path) {
+	if h.fired.Load() > 0 {
+		h.after.Add(1)
+	}
+	if h.in == 0 {
 		return nil
 	}
 	if h.in > 1 {
@@ -62,20 +69,22 @@ func (h *halfWriteFS) Create(path string, c vfs.DiskWriteCategory) (vfs.File, er
 	if err != nil {
 		return nil, err
 	}
-	return &halfWriteFile{File: f, fs: h, path: path}, nil
+	return &halfWriteFile{File: f, fs: h}, nil
 }
 
 type halfWriteFile struct {
 	vfs.File
-	fs   *halfWriteFS
-	path string
+	fs *halfWriteFS
 }
 
 func (f *halfWriteFile) Write(b []byte) (int, error) {
-	if err := f.fs.next(f.path); err != nil {
+	if err := f.fs.next(); err != nil {
 		n, werr := f.File.Write(b[:len(b)/2])
-		if werr != nil {
+		switch {
+		case werr != nil:
 			return n, werr
+		case errors.Is(err, errSilent):
+			return n, nil
 		}
 		return n, err
 	}
@@ -83,7 +92,7 @@ func (f *halfWriteFile) Write(b []byte) (int, error) {
 }
 
 func (f *halfWriteFile) WriteAt(b []byte, off int64) (int, error) {
-	if err := f.fs.next(f.path); err != nil {
+	if err := f.fs.next(); err != nil {
 		n, werr := f.File.WriteAt(b[:len(b)/2], off)
 		if werr != nil {
 			return n, werr

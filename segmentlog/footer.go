@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"sort"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // Bounds of a segment; readers check them before they allocate.
@@ -167,5 +167,8 @@ func decodeFooter(b []byte) (*Footer, error) {
 	if got := sha256.Sum256(b[:end]); string(got[:]) != string(sum) {
 		return nil, fmt.Errorf("%w does not match its SHA-256", errFooter)
 	}
-	return f, f.check()
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return f, nil
 }

@@ -3,7 +3,7 @@ package segmentlog
 import (
 	"fmt"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // footerDecoder reads a footer's map. The first error stays.

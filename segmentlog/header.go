@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 const (
@@ -35,8 +35,9 @@ type Header struct {
 	Salt      []byte // hot files only
 }
 
-func (h *Header) append(dst []byte) []byte {
-	dst = dagcbor.AppendHead(dst, dagcbor.MajorArray, hotFields)
+// encode returns the header item of a hot file.
+func (h *Header) encode() []byte {
+	dst := dagcbor.AppendHead(nil, dagcbor.MajorArray, hotFields)
 	dst = dagcbor.AppendText(dst, headerMagic)
 	dst = dagcbor.AppendUint(dst, headerVersion)
 	dst = dagcbor.AppendText(dst, h.Stream)

@@ -3,6 +3,7 @@ package segmentlog
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -108,7 +109,7 @@ func readAll(t testing.TB, l *Log, after uint64) []Record {
 	for {
 		var rec Record
 		err := r.Next(&rec)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out
 		}
 		if err != nil {
@@ -132,4 +133,14 @@ func diskOptions(t testing.TB) Options {
 	o := testOptions(vfs.Default)
 	o.Dir = t.TempDir()
 	return o
+}
+
+// hotFilesOf returns the hot files among the log's parts.
+func hotFilesOf(l *Log) (out []*hotFile) {
+	for _, f := range *l.files.Load() {
+		if h, ok := any(f).(*hotFile); ok {
+			out = append(out, h)
+		}
+	}
+	return out
 }

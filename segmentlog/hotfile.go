@@ -98,10 +98,11 @@ func createHot(fs vfs.FS, path string, h Header) (*hotWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	head := h.append(nil)
+	head := h.encode()
 	w := &hotWriter{hotFile: &hotFile{path: path, header: h}, f: f, mark: newMarker(head)}
 	w.headerLen = int64(len(head))
-	b := append(head, make([]byte, markSize)...)
+	b := make([]byte, len(head)+markSize)
+	copy(b, head)
 	w.mark.put(b[len(head):], w.headerLen)
 	if err := w.write(b); err != nil {
 		_ = f.Close() // the write's error says more

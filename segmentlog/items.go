@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// readChunk is how much of a hot file is read at once, in bytes.
-const readChunk = 1 << 20
+// How much of a hot file is read at once, in bytes: as much as there is between
+// these.
+const (
+	readChunk = 1 << 20
+	readLeast = 16 << 10
+)
 
 type itemKind uint8
 
@@ -66,7 +70,7 @@ func (it *itemReader) fill(need int64) error {
 	want := min(max(need, readChunk), it.end-it.off)
 	buf := it.buf[:0]
 	if int64(cap(buf)) < want {
-		buf = make([]byte, 0, max(want, readChunk))
+		buf = make([]byte, 0, max(want, readLeast))
 	}
 	buf = append(buf, have...) // overlapping copies to the front are fine
 	n, err := it.f.ReadAt(buf[len(have):want], it.off+int64(len(have)))

@@ -119,18 +119,20 @@ func (l *Log) Append(ctx context.Context, e *Entry) (uint64, error) {
 
 // waitForRoom returns with l.mu held when size more bytes may wait.
 func (l *Log) waitForRoom(ctx context.Context, size int) error {
-	var stop func() bool
-	for l.err == nil && !l.pending.empty() && len(l.pending.buf)+size > l.opts.MaxPendingBytes {
+	full := func() bool {
+		return l.err == nil && !l.pending.empty() && len(l.pending.buf)+size > l.opts.MaxPendingBytes
+	}
+	if !full() {
+		return l.err
+	}
+	defer context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.room.Broadcast()
+	})()
+	for full() {
 		if err := ctx.Err(); err != nil {
 			return err
-		}
-		if stop == nil {
-			stop = context.AfterFunc(ctx, func() {
-				l.mu.Lock()
-				defer l.mu.Unlock()
-				l.room.Broadcast()
-			})
-			defer stop()
 		}
 		l.room.Wait()
 	}

@@ -3,7 +3,7 @@ package segmentlog
 import (
 	"bytes"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // peeked is what a footer counts of a frame.

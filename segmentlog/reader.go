@@ -91,7 +91,7 @@ func (h *hotFile) open(fs vfs.FS, after uint64) (partReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &hotReader{file: h, f: f, after: after, mark: newMarker(h.header.append(nil))}
+	r := &hotReader{file: h, f: f, after: after, mark: newMarker(h.header.encode())}
 	r.it = itemReader{f: f, off: h.seek(after), mark: &r.mark}
 	return r, nil
 }

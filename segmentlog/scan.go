@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -50,7 +50,7 @@ func scanHot(fs vfs.FS, path string, limit uint64, clean bool) (*scanned, error)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -222,7 +222,7 @@ func (s *scanner) settle(out *scanned) {
 // findMark returns the offset of the last mark in the bytes from off on, 0 for none.
 func (s *scanner) findMark(off int64) (last int64, err error) {
 	const chunk = 1 << 20
-	buf := make([]byte, chunk+markSize-1)
+	buf := make([]byte, min(chunk+markSize-1, s.size-off))
 	for ; off < s.size; off += chunk {
 		b := buf[:min(int64(len(buf)), s.size-off)]
 		if n, err := s.f.ReadAt(b, off); n < len(b) {

@@ -78,13 +78,13 @@ func (s *sealer) write(ctx context.Context, f vfs.File, h *hotFile) (*Footer, er
 	if err != nil {
 		return nil, err
 	}
-	defer hot.Close() //nolint:errcheck // opened for reading
+	defer hot.Close()
 	w, err := newSegmentWriter(f, h.header.Stream, h.header.Epoch, 0, s.tree, s.o)
 	if err != nil {
 		return nil, err
 	}
 	defer w.close()
-	mark := newMarker(h.header.append(nil))
+	mark := newMarker(h.header.encode())
 	it := itemReader{f: hot, off: h.headerLen, end: h.end.Load(), mark: &mark}
 	var rec Record
 	for {

@@ -159,7 +159,7 @@ func (r *sealedRecovery) verify(s *sealedFile) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close()
 	if err := seg.CheckHeader(); err != nil {
 		return err
 	}

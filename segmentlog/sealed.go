@@ -68,7 +68,7 @@ func (r *sealedReader) next(rec *Record) error {
 			r.cur = blockRecords{s: r.seg, block: r.block, raw: raw}
 			r.block++
 		}
-		switch _, err := r.cur.next(rec); {
+		switch err := r.cur.next(rec); {
 		case errors.Is(err, io.EOF):
 			r.cur = blockRecords{}
 		case err != nil:

@@ -1,6 +1,6 @@
 package segmentlog
 
-import "github.com/cistern-archive/cistern/internal/dagcbor"
+import "github.com/cistern-archive/cistern/segmentlog/dagcbor"
 
 // segmentFields is the length of a segment's header: a hot file's without the salt.
 const segmentFields = hotFields - 1

@@ -170,18 +170,18 @@ type blockRecords struct {
 }
 
 // next decodes the next record into rec; io.EOF at the end of a whole block.
-func (b *blockRecords) next(rec *Record) (raw []byte, err error) {
+func (b *blockRecords) next(rec *Record) error {
 	meta := &b.s.footer.Blocks[b.block]
 	if b.off == len(b.raw) {
 		if b.count != meta.Count || b.last != meta.LastSeq {
-			return nil, b.s.corrupt(meta.Offset, fmt.Errorf("block holds %d records up to seq %d, the footer says %d up to %d",
+			return b.s.corrupt(meta.Offset, fmt.Errorf("block holds %d records up to seq %d, the footer says %d up to %d",
 				b.count, b.last, meta.Count, meta.LastSeq))
 		}
-		return nil, io.EOF
+		return io.EOF
 	}
 	n, err := DecodeRecord(b.raw[b.off:], rec)
 	if err != nil {
-		return nil, b.s.corrupt(meta.Offset, fmt.Errorf("record %d of the block: %w", b.count, err))
+		return b.s.corrupt(meta.Offset, fmt.Errorf("record %d of the block: %w", b.count, err))
 	}
 	switch {
 	case b.count == 0 && rec.Seq != meta.FirstSeq:
@@ -190,13 +190,12 @@ func (b *blockRecords) next(rec *Record) (raw []byte, err error) {
 		err = fmt.Errorf("%w: %d after %d", errOrder, rec.Seq, b.last)
 	}
 	if err != nil {
-		return nil, b.s.corrupt(meta.Offset, err)
+		return b.s.corrupt(meta.Offset, err)
 	}
-	raw = b.raw[b.off : b.off+n]
 	b.off += n
 	b.last = rec.Seq
 	b.count++
-	return raw, nil
+	return nil
 }
 
 // Records iterates the records with a seq above after, in order. The record is
@@ -214,7 +213,7 @@ func (s *Segment) Records(after uint64) iter.Seq2[*Record, error] {
 			}
 			b := blockRecords{s: s, block: i, raw: raw}
 			for {
-				if _, err := b.next(&rec); errors.Is(err, io.EOF) {
+				if err := b.next(&rec); errors.Is(err, io.EOF) {
 					break
 				} else if err != nil {
 					yield(nil, err)

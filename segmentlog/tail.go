@@ -103,8 +103,8 @@ func tailRecords(fs vfs.FS, s *scanned, f func(raw []byte, rec *Record) error) e
 	if err != nil {
 		return err
 	}
-	defer file.Close() //nolint:errcheck // opened for reading
-	mark := newMarker(s.file.header.append(nil))
+	defer file.Close()
+	mark := newMarker(s.file.header.encode())
 	it := itemReader{f: file, off: s.file.end.Load(), end: s.tailEnd, mark: &mark}
 	var rec Record
 	for {

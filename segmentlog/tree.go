@@ -7,7 +7,7 @@ import (
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/rfc6962"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // HashSize is the length of every hash of the tree, in bytes.
@@ -53,10 +53,10 @@ func leafHash(raw []byte, scratch []byte) (leaf [HashSize]byte, out []byte, err 
 		sum := sha256.Sum256(frame)
 		digest = sum[:]
 	}
-	out = append(scratch[:0], leafPrefix, leafHead)
-	out = append(out, fields...)
-	out = dagcbor.AppendBytes(out, digest)
-	return sha256.Sum256(out), out, nil
+	scratch = append(scratch[:0], leafPrefix, leafHead)
+	scratch = append(scratch, fields...)
+	scratch = dagcbor.AppendBytes(scratch, digest)
+	return sha256.Sum256(scratch), scratch, nil
 }
 
 // LeafHash returns the tree's leaf of the record whose encoding is raw.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -28,14 +29,14 @@ func demo(ctx context.Context, cfg config.Config, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	defer os.RemoveAll(dir)
 	network, err := netsim.New(netsim.Options{
 		Seed: 1, Hosts: demoHosts, Accounts: demoAccounts, WallClock: true, SpoolDir: dir, LieRate: 0.01, DialectRate: 0.05,
 	})
 	if err != nil {
 		return fmt.Errorf("simulated network: %w", err)
 	}
-	defer network.Close() //nolint:errcheck // the process ends
+	defer network.Close()
 	cfg.DataDir, cfg.PLCHosts, cfg.Hosts = dir, []string{network.PLCURL()}, network.HostURLs()
 	r, err := relay.Start(cfg, logger)
 	if err != nil {
@@ -71,7 +72,7 @@ A simulated network of %d hosts and %d accounts flows through this relay
 
 // endless turns the end of the context into no error.
 func endless(err error) error {
-	if err == context.Canceled {
+	if errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err

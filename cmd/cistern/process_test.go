@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -14,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -83,7 +81,9 @@ func buildProgram(t testing.TB, network *netsim.Network, extra ...string) *progr
 		if t.Failed() {
 			p.showLog()
 		}
-		p.stderr.Close()
+		if err := p.stderr.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 	return p
 }
@@ -104,7 +104,11 @@ func freeAddr(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	return l.Addr().String()
 }
 
@@ -265,19 +269,4 @@ func (l *listener) contains(other *listener) error {
 		}
 	}
 	return nil
-}
-
-// lines returns the program's log lines that contain s.
-func (p *program) lines(s string) (n int) {
-	f, err := os.Open(p.stderr.Name())
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer f.Close()
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		if strings.Contains(sc.Text(), s) {
-			n++
-		}
-	}
-	return n
 }

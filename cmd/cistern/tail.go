@@ -43,13 +43,16 @@ func tail(ctx context.Context, base, cursor string) error {
 		u.RawQuery = url.Values{"cursor": {cursor}}.Encode()
 	}
 	conn, resp, err := websocket.DefaultDialer.DialContext(ctx, u.String(), map[string][]string{"User-Agent": {config.ServerName()}})
+	if resp != nil {
+		defer resp.Body.Close() // the library has read what it needs of it
+	}
 	if err != nil {
 		if resp != nil {
 			return fmt.Errorf("%s: %s", u, resp.Status)
 		}
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // the program ends
+	defer conn.Close()
 	for {
 		_, raw, err := conn.ReadMessage()
 		if err != nil {

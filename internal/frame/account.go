@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // timeLayout is how AT Protocol writes a datetime: UTC with milliseconds.

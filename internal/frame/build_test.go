@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
 	"github.com/cistern-archive/cistern/internal/frame"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // The frames of these tests are put together item by item, so that each can be

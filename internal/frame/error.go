@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // Error says which row of docs/verification.md a frame breaks. Without Ignore or

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // fields is a set of fields of a payload.

@@ -8,8 +8,8 @@ import (
 	lexutil "github.com/bluesky-social/indigo/lex/util"
 	"github.com/ipfs/go-cid"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
 	"github.com/cistern-archive/cistern/internal/frame"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // sameAsIndigo checks that indigo's decoder finds in a canonical frame what ev

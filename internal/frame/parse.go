@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // errHeader is what is wrong with a header that is no header.

@@ -1,7 +1,7 @@
 package frame
 
 import (
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // fixes is what row T7 wants changed in a #commit before strict clients can read

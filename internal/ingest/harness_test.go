@@ -15,10 +15,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cistern-archive/cistern/internal/accounts"
-	"github.com/cistern-archive/cistern/internal/dagcbor"
 	"github.com/cistern-archive/cistern/internal/identity"
 	"github.com/cistern-archive/cistern/internal/netsim"
 	"github.com/cistern-archive/cistern/segmentlog"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 func TestMain(m *testing.M) {

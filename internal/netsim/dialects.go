@@ -4,8 +4,8 @@ import (
 	"math"
 	"slices"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
 	"github.com/cistern-archive/cistern/segmentlog"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // dialects is the table of honest ways to write that are not the reference PDS's.

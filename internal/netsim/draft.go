@@ -3,7 +3,7 @@ package netsim
 import (
 	"fmt"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // draft is a #commit or #sync before it is signed and encoded. Left alone it is

@@ -9,7 +9,7 @@ import (
 
 	comatproto "github.com/bluesky-social/indigo/api/atproto"
 	atrepo "github.com/bluesky-social/indigo/atproto/repo"
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 	"go.uber.org/goleak"
 )
 

@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // envelopeLies are about messages, frames and numbers (rows 1 to 6 and 8).

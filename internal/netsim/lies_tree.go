@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/bluesky-social/indigo/atproto/repo/mst"
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // treeLies are about the nodes of the tree (rows 33 and 34). Each is a small tree of

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 	"github.com/gorilla/websocket"
 )
 

@@ -116,7 +116,7 @@ func pullOne(ctx context.Context, client *http.Client, base, cursor string) (*ho
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("listHosts: %s", resp.Status)
 	}

@@ -131,7 +131,7 @@ func (r *Relay) openIngest() error {
 
 func (r *Relay) restore() error {
 	reader := r.events.NewReader(0)
-	defer reader.Close() //nolint:errcheck // opened for reading
+	defer reader.Close()
 	began, n := time.Now(), 0
 	var rec segmentlog.Record
 	for {
@@ -155,7 +155,7 @@ func (r *Relay) restore() error {
 
 func (r *Relay) listen() error {
 	var err error
-	if r.public, err = net.Listen("tcp", r.cfg.Bind); err != nil {
+	if r.public, err = listenTCP(r.cfg.Bind); err != nil {
 		return fmt.Errorf("--bind: %w", err)
 	}
 	r.serve(r.public, xrpc.NewHandler(xrpc.Parts{
@@ -166,11 +166,16 @@ func (r *Relay) listen() error {
 	if r.cfg.MetricsListen == "" {
 		return nil
 	}
-	if r.private, err = net.Listen("tcp", r.cfg.MetricsListen); err != nil {
+	if r.private, err = listenTCP(r.cfg.MetricsListen); err != nil {
 		return fmt.Errorf("--metrics-listen: %w", err)
 	}
 	r.serve(r.private, metrics.Handler(r.reg))
 	return nil
+}
+
+func listenTCP(addr string) (net.Listener, error) {
+	var c net.ListenConfig
+	return c.Listen(context.Background(), "tcp", addr)
 }
 
 func (r *Relay) serve(l net.Listener, h http.Handler) {

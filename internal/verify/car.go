@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // A CAR version 1 file (https://ipld.io/specs/transport/car/carv1/) is

@@ -3,7 +3,7 @@ package verify
 import (
 	"encoding/binary"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // cidSize is the length of the one CID form that can name a block here: version 1,

@@ -10,8 +10,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/ipld/go-car"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
 	"github.com/cistern-archive/cistern/internal/frame"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // rehash makes the CID of each block in a CAR that can be walked fit its data.

@@ -3,7 +3,7 @@ package verify
 import (
 	"crypto/sha256"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // emptyTree is the CID of the one node of a tree without keys:

@@ -17,9 +17,9 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/ipfs/go-cid"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
 	"github.com/cistern-archive/cistern/internal/frame"
 	"github.com/cistern-archive/cistern/internal/signing"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 const testDID = "did:plc:abcdefghijklmnopqrstuvwx"

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
 	"github.com/cistern-archive/cistern/internal/frame"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 // withHeader replaces the CAR's header.

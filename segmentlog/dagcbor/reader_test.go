@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/cistern-archive/cistern/internal/dagcbor"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
 func cid() []byte { return append([]byte{1, 0x71, 0x12, 32}, make([]byte, 32)...) }
