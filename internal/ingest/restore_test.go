@@ -1,0 +1,103 @@
+package ingest
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/cistern-archive/cistern/internal/frame"
+	"github.com/cistern-archive/cistern/segmentlog"
+)
+
+func TestAHostIsReadOnFromTheFloorInTheLog(t *testing.T) {
+	s := newStage(t, func(i int, c *websocket.Conn) {
+		if i == 0 {
+			send(c, accountFrame(1), accountFrame(4), accountFrame(9))
+		}
+		drain(c)
+	})
+	r := stageRig(t, s, nil)
+	r.hasSeqs(1, 4, 9)
+	r.stop()
+	again := newRig(t, "http://127.0.0.1:1", r.log, func(o *Options) { o.Resolver = believer{s.name()} })
+	if got := again.m.RestoredHosts(); len(got) != 1 || got[0] != (RestoredHost{Name: s.name(), Cursor: 4}) {
+		t.Errorf("restored %+v, want the floor of the last record, 4", got)
+	}
+	again.addHosts(s.URL)
+	until(t, "the second connection", func() bool { return s.connections() == 2 })
+	if s.cursor(1) != "4" {
+		t.Errorf("read on from cursor %s, want 4", s.cursor(1))
+	}
+}
+
+func TestTheLogIsAppliedBeforeAnyHostSpeaks(t *testing.T) {
+	s := newStage(t, func(_ int, c *websocket.Conn) { drain(c) })
+	r := stageRig(t, s, nil)
+	if err := r.m.Restore(&segmentlog.Record{}); !errors.Is(err, ErrStarted) {
+		t.Errorf("%v, want ErrStarted", err)
+	}
+}
+
+func TestARecordThatNoLogCouldHaveTakenIsAnError(t *testing.T) {
+	r := newRig(t, "http://127.0.0.1:1", &memLog{}, nil)
+	for name, f := range map[string][]byte{
+		"garbage": []byte("garbage"), "an #info": infoFrame("OutdatedCursor"), "an error": errorFrame("FutureCursor"),
+	} {
+		if err := r.m.Restore(&segmentlog.Record{Seq: 1, DID: []byte(alice), Frame: f}); err == nil {
+			t.Errorf("%s was restored", name)
+		}
+	}
+}
+
+func TestAnErasedRecordStillCountsForItsMarkAndFloor(t *testing.T) {
+	r := newRig(t, "http://127.0.0.1:1", &memLog{}, nil)
+	rec := segmentlog.Record{
+		Seq: 1, DID: []byte(alice), Host: []byte("pds.example"), HostEpoch: 2, HostSeq: 8, HostFloor: 7, Digest: make([]byte, 32),
+	}
+	if err := r.m.Restore(&rec); err != nil {
+		t.Fatal(err)
+	}
+	held := r.accounts.Acquire(alice)
+	defer held.Release()
+	if !held.Seen("pds.example", 2, 8) || held.Seen("pds.example", 2, 9) {
+		t.Error("the mark is not that of the erased record")
+	}
+	if got := r.m.RestoredHosts(); len(got) != 1 || got[0].Cursor != 7 || got[0].Epoch != 2 {
+		t.Errorf("restored %+v", got)
+	}
+}
+
+// An event that was left undecided must not be followed by a later one of its account,
+// even when the log has room again.
+func TestNothingIsAppendedOnceStopHasGivenUp(t *testing.T) {
+	log := &memLog{}
+	r := newRig(t, "http://127.0.0.1:1", log, nil)
+	r.stop()
+	ev := frame.NewAccount(alice, r.m.opts.Now(), true, "")
+	if r.m.append(&segmentlog.Entry{DID: alice, Head: ev.Head, Tail: ev.Tail}) || len(log.all()) != 0 {
+		t.Error("an event was appended after the end")
+	}
+	if r.m.Err() != nil {
+		t.Errorf("that counts as a failure of the log: %v", r.m.Err())
+	}
+	if err := r.m.AddHost("https://pds.example.com", false); !errors.Is(err, ErrStopped) {
+		t.Errorf("AddHost after Stop: %v, want ErrStopped", err)
+	}
+}
+
+func TestWhatFollowsAnAbandonedEventIsNotDecided(t *testing.T) {
+	log := &memLog{}
+	r := newRig(t, "http://127.0.0.1:1", log, func(o *Options) { o.Resolver = believer{"pds.example"} })
+	h := newHost(r.m, address{name: "pds.example", trusted: true}, nil)
+	waits := &queue{did: alice, items: []*waiting{{}}}
+	h.queues.m[alice] = waits
+	h.queues.n.Add(1)
+	h.queues.abandon(waits)
+	m := getMessage()
+	m.buf = append(m.buf[:0], accountFrame(5)...)
+	kept, err := (&reader{h: h, win: h.window()}).take(t.Context(), m)
+	if kept || !errors.Is(err, ErrStopped) || len(log.all()) != 0 || h.window().floor() != 0 {
+		t.Errorf("kept %v, %v, %d records, floor %d; want nothing done", kept, err, len(log.all()), h.window().floor())
+	}
+}
