@@ -129,7 +129,7 @@ func (p *program) kill() {
 		return
 	}
 	_ = p.cmd.Process.Kill() // it may have ended
-	<-p.exit
+	_ = <-p.exit // it was killed
 	p.cmd = nil
 }
 
