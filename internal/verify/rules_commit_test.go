@@ -169,6 +169,13 @@ func TestSignatureRules(t *testing.T) {
 	}
 	_, err = v.Commit(ev, nil, state)
 	wantRejected(t, err, 26, Drop, "no_key")
+	d := r.apply(false, r.put(testKeys[1][60]))
+	d.sig = func(unsigned []byte) []byte { return make([]byte, signing.SignatureSize) }
+	_, err = v.Commit(d.event(), r.key, state)
+	wantRejected(t, err, 26, Drop, "signature_form")
+	if errors.Is(err, ErrSignature) {
+		t.Error("a signature that no key could fit asks for a refresh")
+	}
 	_, err = v.Sync(r.next().sync(), nil, State{})
 	wantRejected(t, err, 26, Drop, "no_key")
 }
