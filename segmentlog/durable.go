@@ -30,6 +30,15 @@ func isNoSpace(err error) bool {
 	return !errors.As(err, &s) && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT))
 }
 
+// writeAll writes b; fewer bytes than all are an error even where w reports none.
+func writeAll(w io.Writer, b []byte) (n int, err error) {
+	n, err = w.Write(b)
+	if err == nil && n != len(b) {
+		err = fmt.Errorf("%w: %d of %d bytes", io.ErrShortWrite, n, len(b))
+	}
+	return n, err
+}
+
 // replaceFile puts content under dir/name durably and at once: temporary name,
 // sync, rename, sync of the directory.
 func replaceFile(fs vfs.FS, dir, name string, content []byte) error {
@@ -38,7 +47,7 @@ func replaceFile(fs vfs.FS, dir, name string, content []byte) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	_, err = f.Write(content)
+	_, err = writeAll(f, content)
 	if err == nil {
 		err = asSyncError(f.Sync())
 	}

@@ -118,11 +118,8 @@ func createHot(fs vfs.FS, path string, h Header) (*hotWriter, error) {
 
 // write appends b whole.
 func (w *hotWriter) write(b []byte) error {
-	n, err := w.f.Write(b)
+	n, err := writeAll(w.f, b)
 	w.size += int64(n)
-	if err == nil && n != len(b) {
-		err = fmt.Errorf("short write: %d of %d bytes", n, len(b))
-	}
 	w.spoiled = w.spoiled || err != nil
 	return err
 }
@@ -132,7 +129,7 @@ func (w *hotWriter) write(b []byte) error {
 func (w *hotWriter) appendBatch(b []byte) error {
 	w.mark.put(b, w.end.Load())
 	if err := w.write(b); err != nil {
-		return fmt.Errorf("write %s: %w", w.path, err)
+		return fmt.Errorf("append to the hot file: %w", err)
 	}
 	if err := w.f.SyncData(); err != nil {
 		return fmt.Errorf("%s: %w", w.path, asSyncError(err))
