@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
-	"golang.org/x/sys/unix"
 )
 
 // intake appends numbered events and knows which were taken.
@@ -238,74 +236,4 @@ func TestAFailedOrShortWriteEndsTheLogAndNothingIsWrittenAfter(t *testing.T) {
 			mustClose(t, l2)
 		}
 	}
-}
-
-// mountTmpfs mounts a file system of size bytes for the test.
-func mountTmpfs(t *testing.T, size int) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); errors.Is(err, unix.EPERM) {
-		t.Skip("needs the right to mount a tmpfs: run the tests as root with CAP_SYS_ADMIN")
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
-func TestARealDiskThatIsFullAgainAndAgainLosesNothing(t *testing.T) {
-	dir := mountTmpfs(t, 2<<20)
-	ballast := func(i int) string { return filepath.Join(dir, fmt.Sprint("ballast", i)) }
-	const rounds = 4
-	for i := range rounds {
-		if err := os.WriteFile(ballast(i), make([]byte, 300<<10), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	o := testOptions(vfs.Default)
-	o.Dir = filepath.Join(dir, "data")
-	o.MaxHotBytes, o.MaxPendingBytes = 150_000, 10_000
-	committed, full := newSeen(), make(chan error, 1)
-	o.OnCommit = committed.commit
-	o.Events.NoSpace = func(err error) { full <- err }
-	in := &intake{t: t, log: mustOpen(t, o)}
-	for round := range rounds {
-		for len(full) == 0 {
-			in.fill()
-		}
-		t.Logf("full at seq %d: %v", in.log.Tip(), <-full)
-		in.fill()
-		if n := len(readAll(t, in.log, 0)); uint64(n) != in.log.Tip() {
-			t.Fatalf("%d records, tip %d", n, in.log.Tip())
-		}
-		if round == rounds-1 {
-			break
-		}
-		if err := os.Remove(ballast(round)); err != nil {
-			t.Fatal(err)
-		}
-		committed.wait(in.last)
-		wantEvents(t, in.log, in.next)
-	}
-	tip := in.log.Tip()
-	if err := in.log.Close(); !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
-	}
-	o.Events.NoSpace = nil
-	if _, err := Open(o); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "free some space") {
-		t.Fatalf("a start on the full disk: %v", err)
-	}
-	if err := os.Remove(ballast(rounds - 1)); err != nil {
-		t.Fatal(err)
-	}
-	l := mustOpen(t, o)
-	defer mustClose(t, l)
-	if n := len(readAll(t, l, 0)); uint64(n) < tip {
-		t.Fatalf("%d records of %d", n, tip)
-	}
-	wantEvents(t, l, len(readAll(t, l, 0)))
 }

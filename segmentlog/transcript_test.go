@@ -1,0 +1,176 @@
+package segmentlog
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what the tests found into testdata")
+
+// transcript collects what is done to a file system, in order.
+type transcript struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+// add takes a line of vfs.WithLogging. What makes nothing durable is left out.
+func (s *transcript) add(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	switch op, _, _ := strings.Cut(line, ":"); {
+	case op == "open", op == "open-dir", op == "close", op == "lock", strings.HasPrefix(op, "read-at"):
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = append(s.lines, line)
+}
+
+func (s *transcript) take() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.lines
+	s.lines = nil
+	return out
+}
+
+// writeLogFS adds to vfs.WithLogging what that leaves out: the writes.
+type writeLogFS struct {
+	vfs.FS
+	log *transcript
+}
+
+func (w writeLogFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := w.FS.Create(name, c)
+	return writeLogFile{f, name, w.log}, err
+}
+
+type writeLogFile struct {
+	vfs.File
+	name string
+	log  *transcript
+}
+
+func (w writeLogFile) Write(b []byte) (int, error) {
+	w.log.add("write(%d): %s", len(b), w.name)
+	return w.File.Write(b)
+}
+
+// ioStory runs the commands of a transcript file:
+//
+//	open [max-hot=BYTES]   starts the log
+//	append N               appends N events, each a group commit of its own
+//	close                  ends it cleanly
+//	crash [keep=PERCENT]   cuts the power, so much of what was not synced survives
+//	read                   prints the seqs that a reader sees
+type ioStory struct {
+	t    *testing.T
+	mem  *vfs.MemFS
+	log  transcript
+	l    *Log
+	done *seen
+	next int
+}
+
+func (s *ioStory) run(cmd string) string {
+	word, arg, _ := strings.Cut(cmd, " ")
+	var n int
+	switch word {
+	case "open":
+		o := testOptions(vfs.WithLogging(writeLogFS{s.mem, &s.log}, s.log.add))
+		o.Now = func() time.Time { return time.Unix(1_767_225_600, 0) } // the length of a record must not change
+		if _, err := fmt.Sscanf(arg, "max-hot=%d", &o.MaxHotBytes); arg != "" && err != nil {
+			s.t.Fatalf("%s: %v", cmd, err)
+		}
+		s.done = newSeen()
+		o.OnCommit = s.done.commit
+		s.l = mustOpen(s.t, o)
+	case "append":
+		if _, err := fmt.Sscan(arg, &n); err != nil {
+			s.t.Fatalf("%s: %v", cmd, err)
+		}
+		for range n {
+			s.done.wait(mustAppend(s.t, s.l, s.next))
+			s.next++
+		}
+	case "close":
+		mustClose(s.t, s.l)
+	case "crash":
+		if _, err := fmt.Sscanf(arg, "keep=%d", &n); arg != "" && err != nil {
+			s.t.Fatalf("%s: %v", cmd, err)
+		}
+		after := s.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: n, RNG: newRNG(1)})
+		mustClose(s.t, s.l)
+		s.log.take()
+		s.mem = after
+		return ""
+	case "read":
+		var out []string
+		for _, r := range readAll(s.t, s.l, 0) {
+			out = append(out, fmt.Sprint(r.Seq))
+		}
+		s.log.take()
+		return strings.Join(out, " ") + "\n"
+	default:
+		s.t.Fatalf("no command %q", cmd)
+	}
+	var out strings.Builder
+	for _, line := range s.log.take() {
+		out.WriteString(line + "\n")
+	}
+	return out.String()
+}
+
+// TestEachDurablePathDoesExactlyThis compares what is created, written, synced,
+// renamed and removed, in order, with testdata/transcript. A file there is a story
+// of commands, each with a line "----" and what happened below it; -rewrite
+// writes what happens now.
+func TestEachDurablePathDoesExactlyThis(t *testing.T) {
+	paths, err := filepath.Glob("testdata/transcript/*.txt")
+	if err != nil || len(paths) < 4 {
+		t.Fatalf("%d transcripts, %v", len(paths), err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := retell(t, string(b))
+			if *rewrite {
+				if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			} else if got != string(b) {
+				t.Fatalf("%s is not what happens (-rewrite to take it over):\n%s", path, got)
+			}
+		})
+	}
+}
+
+// retell runs a story and returns it with what happened.
+func retell(t *testing.T, story string) string {
+	s := &ioStory{t: t, mem: vfs.NewCrashableMem()}
+	var out strings.Builder
+	for block := range strings.SplitSeq(strings.TrimSpace(story), "\n\n") {
+		var cmd string
+		for line := range strings.SplitSeq(block, "\n") {
+			if line == "----" {
+				break
+			}
+			out.WriteString(line + "\n")
+			if !strings.HasPrefix(line, "#") {
+				cmd = line
+			}
+		}
+		out.WriteString("----\n" + s.run(cmd) + "\n")
+	}
+	return strings.TrimSuffix(out.String(), "\n")
+}
