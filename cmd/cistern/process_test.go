@@ -129,7 +129,7 @@ func (p *program) kill() {
 		return
 	}
 	_ = p.cmd.Process.Kill() // it may have ended
-	_ = <-p.exit // it was killed
+	_ = <-p.exit             // it was killed
 	p.cmd = nil
 }
 
