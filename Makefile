@@ -6,7 +6,7 @@ GO       ?= go
 # now and then with "context deadline exceeded" (golang/go#75804).
 FUZZTIME ?= 20000x
 
-.PHONY: help build build-nocgo test race vet lint fmt fmt-check fuzz interop tools ci
+.PHONY: help build build-nocgo test race vet lint fmt fmt-check fuzz interop bench-ingest bench-replay tools ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ fuzz: ## run every fuzz target FUZZTIME times
 
 interop: ## run Cistern between reference PDSes and real clients
 	interop/run.sh
+
+bench-ingest: ## ingest beside the reference relay; BENCH='-peer "" -n 50000' changes flags
+	$(GO) run ./bench ingest -markdown $(BENCH)
+
+bench-replay: ## replay beside the reference relay; BENCH='-tier sealed' for sealed segments
+	$(GO) run ./bench replay -markdown $(BENCH)
 
 tools: ## install what lint and interop need into the cache
 	scripts/golangci-lint version

@@ -48,9 +48,10 @@ func (x *Index) Block(seq uint64) (n segmentlog.SegmentName, block segmentlog.Bl
 	err = x.last(keys{[]byte{spaceBlock}, seqKey(spaceBlock, seq+1)}, func(_, value []byte) error {
 		d := decoder{b: value}
 		n, block = d.name(), d.block()
+		found = n.LastSeq >= seq
 		return d.done()
 	})
-	if err != nil || n.LastSeq < seq {
+	if err != nil || !found {
 		return segmentlog.SegmentName{}, segmentlog.Block{}, false, err
 	}
 	return n, block, true, nil

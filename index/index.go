@@ -101,7 +101,8 @@ func replace(opts Options, lock *pebble.Lock, reason string) (*Index, error) {
 	return x, nil
 }
 
-// empty deletes everything in the directory but the lock file, which is held.
+// empty deletes everything in the directory but the lock file, which is held. It is
+// synced, so that what is deleted does not come back beside a new index.
 func empty(opts Options) error {
 	names, err := opts.FS.List(opts.Dir)
 	if err != nil {
@@ -115,7 +116,11 @@ func empty(opts Options) error {
 			return err
 		}
 	}
-	return nil
+	d, err := opts.FS.OpenDir(opts.Dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func open(opts Options, lock *pebble.Lock) (*Index, error) {

@@ -115,9 +115,11 @@ func (x *Index) segmentAt(first uint64) (s Segment, found bool, err error) {
 // Segment returns the segment that has a seq, and false when none is known to.
 func (x *Index) Segment(seq uint64) (s Segment, found bool, err error) {
 	err = x.last(keys{[]byte{spaceSegment}, seqKey(spaceSegment, seq+1)}, func(_, value []byte) error {
-		return s.decode(value)
+		err := s.decode(value)
+		found = s.Name.LastSeq >= seq
+		return err
 	})
-	if err != nil || s.Name.LastSeq < seq {
+	if err != nil || !found {
 		return Segment{}, false, err
 	}
 	return s, true, nil

@@ -1,5 +1,10 @@
 package segmentlog
 
+import (
+	"fmt"
+	"unicode/utf8"
+)
+
 // Entry is an event on its way into the log: everything of a record but what the
 // log itself decides (seq, witnessed, digest, crc).
 type Entry struct {
@@ -13,4 +18,15 @@ type Entry struct {
 
 	// The frame is Head, the seq as a minimal CBOR uint, Tail.
 	Head, Tail []byte
+}
+
+// valid says why no reader would take the record of e, nil when one would.
+func (e *Entry) valid() error {
+	if !utf8.ValidString(e.DID) || !utf8.ValidString(e.Host) {
+		return fmt.Errorf("%w: DID %q, host %q", ErrRecordForm, e.DID, e.Host)
+	}
+	if entrySize(e) > MaxRecord {
+		return ErrRecordTooLarge
+	}
+	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 )
 
 // Errors of a Log that callers decide by.
@@ -91,13 +90,10 @@ func (l *Log) Err() error {
 // event is sequenced: it is durable when OnCommit has seen it. An entry that
 // cannot be a record is ErrRecordForm or ErrRecordTooLarge.
 func (l *Log) Append(ctx context.Context, e *Entry) (uint64, error) {
+	if err := e.valid(); err != nil {
+		return 0, fmt.Errorf("append: %w", err)
+	}
 	size := entrySize(e)
-	if size > MaxRecord {
-		return 0, fmt.Errorf("append: %w", ErrRecordTooLarge)
-	}
-	if !utf8.ValidString(e.DID) || !utf8.ValidString(e.Host) { // no reader would take it
-		return 0, fmt.Errorf("append: DID %q, host %q: %w", e.DID, e.Host, ErrRecordForm)
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.waitForRoom(ctx, size); err != nil {

@@ -17,6 +17,7 @@ const (
 	MaxSeq = 1<<53 - 1
 
 	recordFields = 12
+	digestSize   = 32 // SHA-256
 	recordHead   = dagcbor.MajorArray<<5 | recordFields // first byte of every record
 )
 
@@ -26,6 +27,7 @@ var (
 	ErrRecordTooLarge = errors.New("record is larger than 6 MiB")
 	ErrRecordForm     = errors.New("not a log record")
 	ErrRecordCRC      = errors.New("record does not match its CRC-32C")
+	ErrTruncated      = dagcbor.ErrTruncated
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -99,8 +101,8 @@ func appendBytesOrNull(dst, b []byte) []byte {
 }
 
 // DecodeRecord decodes the record at the start of b into r, checks its CRC and
-// returns its length in bytes. It returns dagcbor.ErrTruncated (wrapped) when b
-// may hold only the beginning of a record. r aliases b.
+// returns its length in bytes. It returns ErrTruncated when b may hold only the
+// beginning of a record. r aliases b.
 func DecodeRecord(b []byte, r *Record) (int, error) {
 	if len(b) > MaxRecord {
 		b = b[:MaxRecord]
@@ -120,8 +122,8 @@ func DecodeRecord(b []byte, r *Record) (int, error) {
 	if uint64(crc32.Checksum(b[:body], castagnoli)) != crc {
 		return 0, ErrRecordCRC
 	}
-	if r.Seq == 0 || r.Seq > MaxSeq || r.Witnessed < 0 {
-		return 0, fmt.Errorf("%w: seq %d, witnessed %d", ErrRecordForm, r.Seq, r.Witnessed)
+	if r.Seq == 0 || r.Seq > MaxSeq || r.Witnessed < 0 || r.Digest != nil && len(r.Digest) != digestSize {
+		return 0, fmt.Errorf("%w: seq %d, witnessed %d, digest of %d bytes", ErrRecordForm, r.Seq, r.Witnessed, len(r.Digest))
 	}
 	return rd.Off, nil
 }

@@ -129,7 +129,9 @@ func (p *program) kill() {
 		return
 	}
 	_ = p.cmd.Process.Kill() // it may have ended
-	_ = <-p.exit             // it was killed
+	if err := <-p.exit; err == nil {
+		p.t.Log("the relay had ended by itself")
+	}
 	p.cmd = nil
 }
 
