@@ -1,0 +1,25 @@
+// Command bench measures what an event costs a relay: ingest (from eight hosts into
+// a durable log) and replay (from that log to consumers), for Cistern alone or side by
+// side with the reference relay, over the same frames.
+//
+//	go run ./bench ingest -n 100000 -rounds 5
+//	go run ./bench replay -consumers 8 -peer ""
+//
+// Frames are generated once and cached by their parameters. Hosts run in a process of
+// their own (bench upstream), the relay under test in another, and consumers in this
+// one, which counts WebSocket frames and decodes nothing. The figures are those of the
+// relay's process alone: CPU time (user and system) from its CPU clock, peak resident
+// memory from the kernel. Two relays take turns, A B A B, so that a noisy machine
+// disturbs both; the ratio is taken pair by pair.
+//
+// What it is not: a test. It says nothing of whether the events were the right ones;
+// netsim's comparison does that. It needs Linux, and for the reference relay a C
+// compiler and sqlite3 or python3.
+//
+// Invariants:
+//
+//   - Every wait is bounded, and ends early when the process waited for has ended.
+//   - No child outlives this process, whatever ends it.
+//   - The working folder is removed at the end; frames and the reference relay's
+//     binary stay in the cache.
+package main
