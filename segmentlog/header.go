@@ -63,6 +63,9 @@ func decodeHotHeader(b []byte) (Header, int, error) {
 	if err != nil {
 		return h, 0, fmt.Errorf("header: %w", err)
 	}
+	if version < headerVersion {
+		return h, 0, fmt.Errorf("header: format version %d was never written", version)
+	}
 	if version > headerVersion {
 		return h, 0, fmt.Errorf("header: format version %d: %w", version, ErrVersion)
 	}
@@ -73,14 +76,17 @@ func decodeHotHeader(b []byte) (Header, int, error) {
 	if err != nil {
 		return h, 0, fmt.Errorf("header: stream id: %w", err)
 	}
-	if _, err := hex.DecodeString(string(id)); err != nil || len(id) != 2*streamIDSize {
-		return h, 0, errors.New("header: stream id is not 32 hex digits")
-	}
 	h.Stream = string(id)
+	if raw, err := hex.DecodeString(h.Stream); err != nil || len(raw) != streamIDSize || hex.EncodeToString(raw) != h.Stream {
+		return h, 0, errors.New("header: stream id is not 32 lower-case hex digits")
+	}
 	for _, p := range []*uint64{&h.Epoch, &h.FirstSeq, &h.FirstLeaf} {
 		if *p, err = rd.Uint(); err != nil {
 			return h, 0, fmt.Errorf("header: %w", err)
 		}
+	}
+	if h.FirstSeq == 0 || h.FirstSeq > MaxSeq {
+		return h, 0, fmt.Errorf("header: first seq %d", h.FirstSeq)
 	}
 	salt, err := rd.Bytes()
 	if err != nil || len(salt) != saltSize {

@@ -17,7 +17,7 @@ const (
 	MaxSeq = 1<<53 - 1
 
 	recordFields = 12
-	digestSize   = 32 // SHA-256
+	digestSize   = 32                                   // SHA-256
 	recordHead   = dagcbor.MajorArray<<5 | recordFields // first byte of every record
 )
 
