@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/transparency-dev/merkle/compact"
@@ -21,7 +22,7 @@ const sealAhead = 4
 type SegmentOptions struct {
 	Level     zstd.EncoderLevel // default SpeedDefault
 	BlockSize int               // default 1 MiB
-	Workers   int               // blocks compressed at once, default 2
+	Workers   int               // blocks compressed at once, default half the processors
 }
 
 // EnsureDefaults fills in what is not set.
@@ -33,7 +34,7 @@ func (o *SegmentOptions) EnsureDefaults() {
 		o.BlockSize = blockSize
 	}
 	if o.Workers == 0 {
-		o.Workers = 2
+		o.Workers = max(1, runtime.GOMAXPROCS(0)/2) // the other half is for the append path
 	}
 }
 
