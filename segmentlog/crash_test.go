@@ -34,7 +34,7 @@ type crashFS struct {
 }
 
 func newCrashFS(mem *vfs.MemFS, rng *rand.Rand) *crashFS {
-	c := &crashFS{mem: mem, rng: rng}
+	c := &crashFS{mem: mem, rng: rand.New(rand.NewPCG(rng.Uint64(), 3))} // of its own: it is drawn from in any goroutine
 	c.FS = errorfs.Wrap(mem, errorfs.InjectorFunc(c.inject))
 	return c
 }

@@ -1,6 +1,7 @@
 package segmentlog
 
 import (
+	"bytes"
 	"fmt"
 	"sort"
 	"strings"
@@ -116,8 +117,12 @@ func createHot(fs vfs.FS, path string, h Header) (*hotWriter, error) {
 	return w, nil
 }
 
-// write appends b whole.
+// write appends b whole. A vfs.File may scribble over what it is given to write,
+// and b is still to be published: only a real file gets it as it is.
 func (w *hotWriter) write(b []byte) error {
+	if w.f.Fd() == vfs.InvalidFd {
+		b = bytes.Clone(b)
+	}
 	n, err := writeAll(w.f, b)
 	w.size += int64(n)
 	w.spoiled = w.spoiled || err != nil

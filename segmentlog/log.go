@@ -40,6 +40,7 @@ type Log struct {
 	pending   *pendingBatch
 	next      uint64
 	witnessed int64
+	clock     clockGuard
 	err       error // why the log stopped: ErrClosed or the failure
 
 	wake    chan struct{} // something is pending, or the log stops
@@ -86,9 +87,10 @@ func (l *Log) Err() error {
 }
 
 // Append gives e the next number and puts it in line for the next group commit.
-// It copies e. It blocks while too much waits for the disk, and returns once the
-// event is sequenced: it is durable when OnCommit has seen it. An entry that
-// cannot be a record is ErrRecordForm or ErrRecordTooLarge.
+// It copies e. It blocks while too much waits for the disk, or while the wall
+// clock is out of bounds (Events.ClockJump), and returns once the event is
+// sequenced: it is durable when OnCommit has seen it. An entry that cannot be a
+// record is ErrRecordForm or ErrRecordTooLarge.
 func (l *Log) Append(ctx context.Context, e *Entry) (uint64, error) {
 	if err := e.valid(); err != nil {
 		return 0, fmt.Errorf("append: %w", err)
@@ -99,12 +101,16 @@ func (l *Log) Append(ctx context.Context, e *Entry) (uint64, error) {
 	if err := l.waitForRoom(ctx, size); err != nil {
 		return 0, err
 	}
+	now, err := l.waitForClock(ctx)
+	if err != nil {
+		return 0, err
+	}
 	if l.next > MaxSeq {
 		return 0, ErrSeqExhausted
 	}
 	seq := l.next
 	l.next++
-	l.witnessed = max(l.witnessed, l.opts.Now().UnixMicro())
+	l.witnessed = max(l.witnessed, now.UnixMicro())
 	first := l.pending.empty()
 	l.pending.add(seq, l.witnessed, e)
 	if first {

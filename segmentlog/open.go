@@ -28,6 +28,7 @@ func Open(o Options) (*Log, error) {
 		sealWake: make(chan struct{}, 1), sealerDone: make(chan struct{}),
 	}
 	l.room.L = &l.mu
+	l.clock = newClockGuard(&l.opts)
 	l.pending.reset()
 	for _, dir := range []string{l.dir, o.FS.PathJoin(o.Dir, segmentFolder)} {
 		if err := o.FS.MkdirAll(dir, 0o755); err != nil {

@@ -18,6 +18,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Now gives wall and monotonic time: time.Now.
 	Now func() time.Time
+	// Monotonic is the clock that the wall clock is held against: the monotonic
+	// reading in what Now returns, so that a Now without one is trusted.
+	Monotonic func() time.Duration
 
 	// InitialSeq is the least number of the next record; a smaller one than the log
 	// would use anyway changes nothing.
@@ -41,13 +44,18 @@ type Options struct {
 	Events Events
 }
 
-// Events is a set of optional callbacks, called from the log's own goroutine.
+// Events is a set of optional callbacks, called from the log's own goroutine
+// unless they say otherwise.
 type Events struct {
 	Commit    func(CommitInfo)
 	NoSpace   func(error)   // a write found the disk full; intake is paused
 	SpaceBack func()        // writing goes on
 	Rotate    func(string)  // a hot file was closed
 	TornTail  func(CutInfo) // the start cut a torn write
+
+	// ClockJump and ClockBack are called from a goroutine that appends.
+	ClockJump func(time.Duration) // the wall clock jumped by so much; intake is paused
+	ClockBack func()              // intake goes on
 
 	// Seal and SealFailed are called from the sealer's goroutine.
 	Seal       func(SealInfo)
@@ -103,6 +111,12 @@ func (o *Options) EnsureDefaults() {
 	}
 	if e.Rotate == nil {
 		e.Rotate = func(string) {}
+	}
+	if e.ClockJump == nil {
+		e.ClockJump = func(time.Duration) {}
+	}
+	if e.ClockBack == nil {
+		e.ClockBack = func() {}
 	}
 	if e.Seal == nil {
 		e.Seal = func(SealInfo) {}

@@ -1,6 +1,7 @@
 package segmentlog
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -60,7 +61,7 @@ func mustWrite(t testing.TB, fs vfs.FS, path string, b []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Write(b); err != nil {
+	if _, err := f.Write(bytes.Clone(b)); err != nil { // the file may scribble over it
 		t.Fatal(err)
 	}
 	if err := f.Sync(); err != nil {
