@@ -15,9 +15,13 @@ tree=${XDG_CACHE_HOME:-$HOME/.cache}/cistern/interop-$key
 
 install_peers() {
   echo "installing the peers into $tree" >&2
-  local tmp
+  # Two runs at once install once.
+  mkdir -p "$(dirname "$tree")"
+  exec 9>"$tree.lock"
+  flock 9
+  [ ! -d "$tree/node_modules" ] || return 0
   tmp=$(mktemp -d "${TMPDIR:-/tmp}/cistern-peers.XXXXXX")
-  trap 'rm -rf "$tmp"' RETURN
+  trap 'rm -rf "$tmp"' EXIT
   cp package.json package-lock.json .npmrc "$tmp/"
   (
     cd "$tmp"
@@ -30,8 +34,10 @@ install_peers() {
     "$node/bin/node" -e "new (require('better-sqlite3'))(':memory:').close()"
   )
   # Complete or not there at all, whatever interrupts the installation.
-  mkdir -p "$(dirname "$tree")"
-  rm -rf "$tree.new" && mv "$tmp" "$tree.new" && mv -T "$tree.new" "$tree"
+  rm -rf "$tree.new"
+  mv "$tmp" "$tree.new"
+  mv -T "$tree.new" "$tree"
+  exec 9>&-
 }
 
 [ -d "$tree/node_modules" ] || install_peers
