@@ -111,14 +111,16 @@ func (r *hotReader) next(rec *Record) error {
 		at := r.it.off
 		kind, err := r.it.next(rec)
 		switch {
+		case err == nil:
+			if kind == itemRecord && rec.Seq > r.after {
+				return nil
+			}
 		case errors.Is(err, io.EOF):
 			return io.EOF
 		case isDiskError(err):
 			return fmt.Errorf("read %s: %w", r.file.path, err)
-		case err != nil:
+		default:
 			return &CorruptError{File: r.file.path, Offset: at, Err: err}
-		case kind == itemRecord && rec.Seq > r.after:
-			return nil
 		}
 	}
 }
