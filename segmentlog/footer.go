@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 
 	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
@@ -79,6 +81,22 @@ type Footer struct {
 	Blocks      []Block
 	Kinds       map[string]uint64 // events by the header's t
 	Collections map[string]uint64 // ops by collection; "" counts those beyond 4,096 names
+}
+
+// tally adds what a block counted. The same blocks give the same counts, whatever
+// the order of a map: names beyond maxCounted are those that sort last in the
+// block that crosses it.
+func (f *Footer) tally(kinds, collections map[string]uint64) {
+	for k, n := range kinds {
+		f.Kinds[k] += n
+	}
+	for _, k := range slices.Sorted(maps.Keys(collections)) {
+		n := collections[k]
+		if _, known := f.Collections[k]; !known && len(f.Collections) >= maxCounted {
+			k = ""
+		}
+		f.Collections[k] += n
+	}
 }
 
 func (f *Footer) append(dst []byte) []byte {

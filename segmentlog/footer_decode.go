@@ -3,6 +3,8 @@ package segmentlog
 import (
 	"fmt"
 
+	"github.com/transparency-dev/merkle/compact"
+
 	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
@@ -177,10 +179,13 @@ func (f *Footer) check() error {
 	bad := func(what string, args ...any) error {
 		return fmt.Errorf("%w: %s", errFooter, fmt.Sprintf(what, args...))
 	}
-	if len(f.Blocks) == 0 || f.Header.Offset != 0 || f.Header.Wire <= 0 || f.Header.Wire > maxBlockWire || f.Header.Raw > MaxBlock {
+	if len(f.Blocks) == 0 || f.Header.Offset != 0 || f.Header.Wire <= 0 || f.Header.Wire > maxBlockWire || f.Header.Raw <= 0 || f.Header.Raw > maxHeader {
 		return bad("no header or no block")
 	}
-	end, last, count := f.Header.Wire, f.Name.FirstSeq-1, uint64(0)
+	if !isStreamID(f.Stream) {
+		return bad("stream id is not %d lower-case hex digits", 2*streamIDSize)
+	}
+	end, last, count, witnessed := f.Header.Wire, f.Name.FirstSeq-1, uint64(0), int64(0)
 	for i := range f.Blocks {
 		b := &f.Blocks[i]
 		switch {
@@ -188,10 +193,10 @@ func (f *Footer) check() error {
 			return bad("block %d at offset %d with lengths %d, %d", i, b.Offset, b.Wire, b.Raw)
 		case b.Count == 0 || b.FirstSeq <= last || b.LastSeq < b.FirstSeq || b.LastSeq-b.FirstSeq < b.Count-1:
 			return bad("block %d holds %d records from seq %d to %d", i, b.Count, b.FirstSeq, b.LastSeq)
-		case b.FirstWitnessed < 0 || b.LastWitnessed < b.FirstWitnessed:
+		case b.FirstWitnessed < witnessed || b.LastWitnessed < b.FirstWitnessed:
 			return bad("block %d goes back in time", i)
 		}
-		end, last, count = end+b.Wire, b.LastSeq, count+b.Count
+		end, last, count, witnessed = end+b.Wire, b.LastSeq, count+b.Count, b.LastWitnessed
 	}
 	first, final := &f.Blocks[0], &f.Blocks[len(f.Blocks)-1]
 	switch {
@@ -200,7 +205,46 @@ func (f *Footer) check() error {
 	case first.FirstWitnessed != f.FirstWitnessed || final.LastWitnessed != f.LastWitnessed:
 		return bad("times of the blocks differ")
 	}
+	if err := f.checkTree(); err != nil {
+		return fmt.Errorf("%w: %w", errFooter, err)
+	}
 	return nil
+}
+
+// checkTree says whether the root follows from the frontier and the own leaves.
+func (f *Footer) checkTree() error {
+	if f.FirstLeaf > MaxSeq {
+		return fmt.Errorf("tree: first leaf %d", f.FirstLeaf)
+	}
+	after, err := f.TreeAfter()
+	if err != nil {
+		return err
+	}
+	root, err := rootOf(after)
+	if err != nil {
+		return fmt.Errorf("tree: %w", err)
+	}
+	if string(root) != string(f.Root) {
+		return fmt.Errorf("tree: the root is %x, frontier and leaves give %x", f.Root, root)
+	}
+	return nil
+}
+
+// TreeAfter returns the compact range of the leaves [0, FirstLeaf+Count): the
+// frontier and this segment's own leaves.
+func (f *Footer) TreeAfter() (*compact.Range, error) {
+	after, err := rangeOf(0, f.FirstLeaf, f.Frontier)
+	if err != nil {
+		return nil, fmt.Errorf("frontier: %w", err)
+	}
+	own, err := rangeOf(f.FirstLeaf, f.FirstLeaf+f.Count, f.Leaves)
+	if err != nil {
+		return nil, fmt.Errorf("own leaves: %w", err)
+	}
+	if err := after.AppendRange(own, nil); err != nil {
+		return nil, fmt.Errorf("tree: %w", err)
+	}
+	return after, nil
 }
 
 // wireEnd is where the last block ends and the footer frame begins.

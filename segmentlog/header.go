@@ -1,7 +1,6 @@
 package segmentlog
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -77,7 +76,7 @@ func decodeHotHeader(b []byte) (Header, int, error) {
 		return h, 0, fmt.Errorf("header: stream id: %w", err)
 	}
 	h.Stream = string(id)
-	if raw, err := hex.DecodeString(h.Stream); err != nil || len(raw) != streamIDSize || hex.EncodeToString(raw) != h.Stream {
+	if !isStreamID(h.Stream) {
 		return h, 0, errors.New("header: stream id is not 32 lower-case hex digits")
 	}
 	for _, p := range []*uint64{&h.Epoch, &h.FirstSeq, &h.FirstLeaf} {

@@ -1,6 +1,10 @@
 package segmentlog
 
-import "github.com/cistern-archive/cistern/segmentlog/dagcbor"
+import (
+	"encoding/hex"
+
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
+)
 
 // segmentFields is the length of a segment's header: a hot file's without the salt.
 const segmentFields = hotFields - 1
@@ -32,4 +36,10 @@ func frameOf(raw []byte) []byte {
 		return nil
 	}
 	return frame
+}
+
+// isStreamID says whether id is 32 lower-case hex digits.
+func isStreamID(id string) bool {
+	raw, err := hex.DecodeString(id)
+	return err == nil && len(raw) == streamIDSize && hex.EncodeToString(raw) == id
 }

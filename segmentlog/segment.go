@@ -130,6 +130,9 @@ func (s *Segment) readSpan(sp *Span, buf *BlockBuffer) ([]byte, error) {
 	if sha256.Sum256(wire) != sp.SHA256 {
 		return nil, s.corrupt(sp.Offset, errors.New("block does not match its SHA-256"))
 	}
+	if err := checkFrame(wire, sp.Raw); err != nil {
+		return nil, s.corrupt(sp.Offset, fmt.Errorf("block: %w", err))
+	}
 	if int64(cap(buf.raw)) < sp.Raw {
 		buf.raw = make([]byte, 0, sp.Raw)
 	}
@@ -155,46 +158,6 @@ func (s *Segment) CheckHeader() error {
 	if string(want.appendSegment(nil)) != string(raw) {
 		return s.corrupt(0, errors.New("the header is not what the footer says"))
 	}
-	return nil
-}
-
-// blockRecords walks the records of a decoded block and checks each against the
-// footer.
-type blockRecords struct {
-	s     *Segment
-	block int
-	raw   []byte
-	off   int
-	last  uint64
-	count uint64
-}
-
-// next decodes the next record into rec; io.EOF at the end of a whole block.
-func (b *blockRecords) next(rec *Record) error {
-	meta := &b.s.footer.Blocks[b.block]
-	if b.off == len(b.raw) {
-		if b.count != meta.Count || b.last != meta.LastSeq {
-			return b.s.corrupt(meta.Offset, fmt.Errorf("block holds %d records up to seq %d, the footer says %d up to %d",
-				b.count, b.last, meta.Count, meta.LastSeq))
-		}
-		return io.EOF
-	}
-	n, err := DecodeRecord(b.raw[b.off:], rec)
-	if err != nil {
-		return b.s.corrupt(meta.Offset, fmt.Errorf("record %d of the block: %w", b.count, err))
-	}
-	switch {
-	case b.count == 0 && rec.Seq != meta.FirstSeq:
-		err = fmt.Errorf("block begins with seq %d, the footer says %d", rec.Seq, meta.FirstSeq)
-	case b.count > 0 && rec.Seq <= b.last:
-		err = fmt.Errorf("%w: %d after %d", errOrder, rec.Seq, b.last)
-	}
-	if err != nil {
-		return b.s.corrupt(meta.Offset, err)
-	}
-	b.off += n
-	b.last = rec.Seq
-	b.count++
 	return nil
 }
 

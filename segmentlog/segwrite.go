@@ -33,6 +33,7 @@ func (o *SegmentOptions) EnsureDefaults() {
 	if o.BlockSize == 0 {
 		o.BlockSize = blockSize
 	}
+	o.BlockSize = min(o.BlockSize, MaxBlock)
 	if o.Workers == 0 {
 		o.Workers = max(1, runtime.GOMAXPROCS(0)/2) // the other half is for the append path
 	}
@@ -74,8 +75,10 @@ type sealBlock struct {
 // before it.
 func newSegmentWriter(w io.Writer, stream string, epoch, generation uint64, frontier *compact.Range, o SegmentOptions) (*segmentWriter, error) {
 	o.EnsureDefaults()
+	// A single segment always says its content size, which frames below 256 bytes
+	// would otherwise leave out.
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(o.Level), zstd.WithEncoderConcurrency(o.Workers), zstd.WithEncoderCRC(true),
-		zstd.WithWindowSize(1<<20))
+		zstd.WithWindowSize(1<<20), zstd.WithSingleSegment(true))
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
@@ -181,15 +184,7 @@ func (s *segmentWriter) flush() error {
 			return fmt.Errorf("tree: %w", err)
 		}
 	}
-	for k, n := range b.kinds {
-		s.footer.Kinds[k] += n
-	}
-	for k, n := range b.collections {
-		if _, known := s.footer.Collections[k]; !known && len(s.footer.Collections) >= maxCounted {
-			k = ""
-		}
-		s.footer.Collections[k] += n
-	}
+	s.footer.tally(b.kinds, b.collections)
 	s.footer.Blocks = append(s.footer.Blocks, b.meta)
 	s.free = append(s.free, b)
 	return nil

@@ -49,6 +49,9 @@ func leafHash(raw []byte, scratch []byte) (leaf [HashSize]byte, out []byte, err 
 	if err != nil {
 		return leaf, scratch, fmt.Errorf("leaf: %w", err)
 	}
+	if digest != nil && len(digest) != HashSize {
+		return leaf, scratch, fmt.Errorf("leaf: digest of %d bytes: %w", len(digest), ErrRecordForm)
+	}
 	if digest == nil {
 		sum := sha256.Sum256(frame)
 		digest = sum[:]
