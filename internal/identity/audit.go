@@ -150,6 +150,9 @@ func parseAudit(did string, body []byte) ([]pastKey, error) {
 		if e.DID != did || e.Nullified {
 			continue
 		}
+		if e.CreatedAt.IsZero() { // it would leave the key before it valid for ever
+			return nil, unusable("audit log of %s: entry %d has no time", did, i)
+		}
 		key := auditKey(e)
 		if n := len(keys); n > 0 && keys[n-1].until.IsZero() {
 			if key != nil && keys[n-1].key.Equal(key) {

@@ -108,6 +108,8 @@ func FuzzParseAudit(f *testing.F) {
 	f.Add([]byte(`[{"did":"` + someDID + `","nullified":false,"createdAt":"2025-01-01T00:00:00.000Z","operation":{"signingKey":"did:key:zQ3shXjHeiBuRCKmM36cuYnm7YEMzhGnCmCyW92sRJ9pribSF"}},` +
 		`{"did":"` + someDID + `","createdAt":"2024-01-01T00:00:00.000Z","operation":{"verificationMethods":{"atproto":"did:key:zDnaerDaTF5BXEavCrfRZEk316dpbLsfPDZ3WJ5hRTPFU2169"}}}]`))
 	f.Add([]byte(`[{"did":"` + someDID + `","operation":{"type":"plc_tombstone"}},null]`))
+	f.Add([]byte(`[{"did":"` + someDID + `","createdAt":"2025-01-01T00:00:00.000Z","operation":{"signingKey":"did:key:zQ3shXjHeiBuRCKmM36cuYnm7YEMzhGnCmCyW92sRJ9pribSF"}},` +
+		`{"did":"` + someDID + `","createdat_":"2024-01-01T00:00:00.000Z","operation":{"verificationMethods":{"atproto":"did:key:zDnaerDaTF5BXEavCrfRZEk316dpbLsfPDZ3WJ5hRTPFU2169"}}}]`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		keys, err := parseAudit(someDID, b)
 		if err != nil && !errors.Is(err, ErrUnusable) {
