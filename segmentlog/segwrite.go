@@ -63,12 +63,10 @@ type sealBlock struct {
 	ends []int // of each record in raw
 	meta Block
 
-	wire        []byte
-	leaves      [][HashSize]byte
-	kinds       map[string]uint64
-	collections map[string]uint64
-	err         error
-	done        chan struct{}
+	wire []byte
+	leaves
+	err  error
+	done chan struct{}
 }
 
 // newSegmentWriter begins a segment. frontier is the compact range of the leaves
@@ -146,7 +144,7 @@ func (s *segmentWriter) newBlock() *sealBlock {
 	if n := len(s.free); n > 0 {
 		b := s.free[n-1]
 		s.free = s.free[:n-1]
-		*b = sealBlock{raw: b.raw[:0], ends: b.ends[:0], wire: b.wire[:0], leaves: b.leaves[:0], done: make(chan struct{})}
+		*b = sealBlock{raw: b.raw[:0], ends: b.ends[:0], wire: b.wire[:0], leaves: b.leaves, done: make(chan struct{})}
 		return b
 	}
 	return &sealBlock{raw: make([]byte, 0, s.o.BlockSize), done: make(chan struct{})}
@@ -179,10 +177,8 @@ func (s *segmentWriter) flush() error {
 	if err := s.write(b.wire); err != nil {
 		return err
 	}
-	for i := range b.leaves {
-		if err := s.tree.Append(append([]byte(nil), b.leaves[i][:]...), nil); err != nil {
-			return fmt.Errorf("tree: %w", err)
-		}
+	if err := b.appendTo(s.tree); err != nil {
+		return err
 	}
 	s.footer.tally(b.kinds, b.collections)
 	s.footer.Blocks = append(s.footer.Blocks, b.meta)
@@ -234,32 +230,20 @@ func (s *segmentWriter) work() {
 	for b := range s.jobs {
 		b.wire = s.enc.EncodeAll(b.raw, b.wire[:0])
 		b.meta.SHA256 = sha256.Sum256(b.wire)
-		scratch = b.hash(scratch, &p)
+		scratch, b.err = b.hash(scratch, &p)
 		close(b.done)
 	}
 }
 
 // hash makes the block's leaves and counts what is in its frames.
-func (b *sealBlock) hash(scratch []byte, p *peeked) []byte {
-	b.kinds, b.collections = map[string]uint64{}, map[string]uint64{}
+func (b *sealBlock) hash(scratch []byte, p *peeked) (out []byte, err error) {
+	b.reset()
 	start := 0
 	for _, end := range b.ends {
-		raw := b.raw[start:end]
+		if scratch, err = b.add(b.raw[start:end], scratch, p); err != nil {
+			return scratch, err
+		}
 		start = end
-		var leaf [HashSize]byte
-		if leaf, scratch, b.err = leafHash(raw, scratch); b.err != nil {
-			return scratch
-		}
-		b.leaves = append(b.leaves, leaf)
-		p.peek(frameOf(raw))
-		b.kinds[string(p.kind)]++
-		for _, c := range p.collections {
-			if _, known := b.collections[string(c)]; known || len(b.collections) < maxCounted {
-				b.collections[string(c)]++
-			} else {
-				b.collections[""]++
-			}
-		}
 	}
-	return scratch
+	return scratch, nil
 }
