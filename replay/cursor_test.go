@@ -108,7 +108,7 @@ func TestAReaderThatIsLappedFallsBackToTheFilesAndReturns(t *testing.T) {
 			read()
 		}
 	}
-	if tiers[Memory] == 0 || tiers[Hot] == 0 {
+	if tiers[Memory] == 0 || tiers[Disk] == 0 {
 		t.Fatalf("batches by tier: %v", tiers)
 	}
 }

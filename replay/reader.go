@@ -18,17 +18,17 @@ type Batch struct {
 // Tier says where a batch came from.
 type Tier uint8
 
-// The tiers, nearest first.
+// The tiers, nearest first. Disk is the log's local files, hot or sealed.
 const (
 	Memory Tier = iota
-	Hot
+	Disk
 )
 
 func (t Tier) String() string {
 	if t == Memory {
 		return "memory"
 	}
-	return "hot"
+	return "disk"
 }
 
 // Reader reads the log from a position, from whatever tier holds it. It is for
@@ -115,7 +115,7 @@ func (r *Reader) fromDisk() (Batch, error) {
 	if r.disk == nil {
 		r.disk = r.log.NewReader(r.pos)
 	}
-	r.tier = Hot
+	r.tier = Disk
 	b := Batch{Wire: r.buf[:0], Last: r.pos}
 	for {
 		if !r.held {
