@@ -40,6 +40,7 @@ func app() *cli.Command {
 				},
 			},
 			tailCommand(),
+			archiveCommand(),
 			{
 				Name: "version", Usage: "print the version",
 				Action: func(context.Context, *cli.Command) error {
