@@ -73,7 +73,7 @@ func (c *catRun) file(ctx context.Context, f *File) (more bool, err error) {
 	if c.q.past(footer.Name.FirstSeq, footer.FirstWitnessed) {
 		return false, nil
 	}
-	after, ok := c.q.start(footer)
+	after, through, ok := c.q.span(footer)
 	if !ok {
 		return true, nil
 	}
@@ -84,11 +84,13 @@ func (c *catRun) file(ctx context.Context, f *File) (more bool, err error) {
 		if c.q.past(rec.Seq, rec.Witnessed) {
 			return false, nil
 		}
-		if !c.q.record(rec) {
-			continue
+		if c.q.record(rec) {
+			if err := c.record(rec); err != nil {
+				return false, err
+			}
 		}
-		if err := c.record(rec); err != nil {
-			return false, err
+		if rec.Seq == through {
+			break
 		}
 		if err := ctx.Err(); err != nil {
 			return false, err

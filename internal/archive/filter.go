@@ -3,6 +3,7 @@ package archive
 import (
 	"fmt"
 	"math"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -91,16 +92,18 @@ func set(names []string) map[string]bool {
 // past says that no later record can be chosen.
 func (q *query) past(seq uint64, witnessed int64) bool { return seq > q.last || witnessed >= q.until }
 
-// start returns the seq after which to read a segment; false to leave it out.
-func (q *query) start(f *segmentlog.Footer) (after uint64, ok bool) {
-	if f.Name.LastSeq < q.first || f.LastWitnessed < q.since || !q.mayHold(f) {
-		return 0, false
+// span returns the seq after which to read a segment and the seq of the last record
+// of the last block to read; false to leave it out.
+func (q *query) span(f *segmentlog.Footer) (after, through uint64, ok bool) {
+	if f.Name.LastSeq < q.first || f.LastWitnessed < q.since || q.past(f.Name.FirstSeq, f.FirstWitnessed) || !q.mayHold(f) {
+		return 0, 0, false
 	}
 	after = f.Blocks[f.FindTime(q.since)].FirstSeq - 1
 	if q.first > 0 {
 		after = max(after, q.first-1)
 	}
-	return after, true
+	end := sort.Search(len(f.Blocks), func(i int) bool { return q.past(f.Blocks[i].FirstSeq, f.Blocks[i].FirstWitnessed) })
+	return after, f.Blocks[end-1].LastSeq, true
 }
 
 // mayHold says whether a segment may have an op in one of the collections.

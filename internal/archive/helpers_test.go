@@ -43,6 +43,7 @@ type sample struct {
 	dir    string
 	files  []string // in order
 	frames [][]byte // as served, in order
+	events []*segmentlog.Entry
 	seqs   []uint64
 	err    error
 }
@@ -132,6 +133,7 @@ func (s *sample) make(dir string) error {
 		}
 		entries = append(entries, entry)
 	}
+	s.events = entries
 	return s.write(dir, entries)
 }
 
