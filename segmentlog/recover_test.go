@@ -1,7 +1,6 @@
 package segmentlog
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -13,79 +12,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
-
-// build appends n events one commit each, in files of at most maxHot bytes, and
-// returns the log, still open.
-func build(t testing.TB, o Options, n int, maxHot int64) *Log {
-	t.Helper()
-	o.MaxHotBytes = maxHot
-	committed := newSeen()
-	o.OnCommit = committed.commit
-	l := mustOpen(t, o)
-	for i := range n {
-		committed.wait(mustAppend(t, l, i))
-	}
-	return l
-}
-
-// hotPaths returns the hot files of the log in o.Dir, oldest first.
-func hotPaths(t testing.TB, o Options) []string {
-	t.Helper()
-	dir := o.FS.PathJoin(o.Dir, logFolder)
-	rec := recovery{opts: &o, dir: dir}
-	o.EnsureDefaults()
-	names, err := rec.list()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	for _, n := range names {
-		out = append(out, o.FS.PathJoin(dir, n.name))
-	}
-	return out
-}
-
-func mustRead(t testing.TB, fs vfs.FS, path string) []byte {
-	t.Helper()
-	b, err := readFile(fs, path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func mustWrite(t testing.TB, fs vfs.FS, path string, b []byte) {
-	t.Helper()
-	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Write(bytes.Clone(b)); err != nil { // the file may scribble over it
-		t.Fatal(err)
-	}
-	if err := f.Sync(); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// wantCorrupt checks that err names path and an offset at or before limit, and
-// says what to do.
-func wantCorrupt(t testing.TB, err error, path string, limit int64) {
-	t.Helper()
-	var c *CorruptError
-	if !errors.As(err, &c) {
-		t.Fatalf("got %v, want a CorruptError", err)
-	}
-	if c.File != path || c.Offset > limit {
-		t.Fatalf("%v: want file %s, an offset up to %d", err, path, limit)
-	}
-	if !strings.Contains(err.Error(), "backup") {
-		t.Fatalf("%v: does not say what to do", err)
-	}
-}
 
 func TestAFileThatShrinksUnderAReaderIsDamageAndNotItsEnd(t *testing.T) {
 	for _, closed := range []bool{false, true} {
@@ -183,6 +109,35 @@ func TestALogWhoseFilesAreAllGoneDoesNotStartAfresh(t *testing.T) {
 	if _, err := Open(o); err == nil || !strings.Contains(err.Error(), "missing") {
 		t.Fatal(err)
 	}
+}
+
+func TestAFileThatIsShortOfWhatAnEmptyOneSaysIsNotATear(t *testing.T) {
+	o := testOptions(vfs.NewMem())
+	mustClose(t, build(t, o, 5, 0))
+	path := hotPaths(t, o)[0]
+	whole := mustRead(t, o.FS, path)
+	s, err := scanHot(o.FS, path, 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The crash came when the next file had been created, so this one was closed.
+	if err := (reservation{Epoch: 1, Through: reserveBlock}).write(o.FS, o.Dir); err != nil {
+		t.Fatal(err)
+	}
+	h := s.file.header
+	h.FirstSeq, h.FirstLeaf = 6, s.count()
+	w, err := createHot(o.FS, o.FS.PathJoin(o.Dir, logFolder, hotName(1, 6)), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.f.Close()
+	mustWrite(t, o.FS, path, whole[:s.file.end.Load()-40])
+	_, err = Open(o)
+	wantCorrupt(t, err, path, s.file.end.Load()-40)
+	mustWrite(t, o.FS, path, whole)
+	l := mustOpen(t, o)
+	defer mustClose(t, l)
+	wantEvents(t, l, 5)
 }
 
 func TestAMissingFileIsNotAGap(t *testing.T) {
