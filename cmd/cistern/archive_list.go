@@ -130,14 +130,14 @@ func printInfo(w io.Writer, i *archive.Info) error {
 		return err
 	}
 	for _, c := range []struct {
-		title string
-		n     map[string]uint64
-	}{{"events by kind", i.Kinds}, {"ops by collection", i.Collections}} {
+		title, unnamed string
+		n              map[string]uint64
+	}{{"events by kind", "(erased or unreadable)", i.Kinds}, {"ops by collection", "(others)", i.Collections}} {
 		fmt.Fprintf(w, "  %s\n", c.title)
 		for _, k := range byCount(c.n) {
 			name := k
 			if name == "" {
-				name = "(others)"
+				name = c.unnamed
 			}
 			fmt.Fprintf(w, "    %10d  %s\n", c.n[k], name)
 		}

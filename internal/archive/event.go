@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atdata"
@@ -34,17 +35,17 @@ type Event struct {
 }
 
 // Op is one op of a commit. Record is the record's JSON form (the data-model page of
-// the AT Protocol specification, "JSON Representation"); null when the frame does
+// the AT Protocol specification, "JSON Representation"); absent when the frame does
 // not hold its block. What is not of the data model, such as a float, has Error and
 // the block's bytes instead.
 type Op struct {
-	Action string        `json:"action"`
-	Path   string        `json:"path"`
-	CID    string        `json:"cid,omitempty"`
-	Prev   string        `json:"prev,omitempty"`
-	Record any           `json:"record,omitempty"`
-	Error  string        `json:"error,omitempty"`
-	Block  *atdata.Bytes `json:"block,omitempty"`
+	Action string          `json:"action"`
+	Path   string          `json:"path"`
+	CID    string          `json:"cid,omitempty"`
+	Prev   string          `json:"prev,omitempty"`
+	Record json.RawMessage `json:"record,omitempty"`
+	Error  string          `json:"error,omitempty"`
+	Block  *atdata.Bytes   `json:"block,omitempty"`
 }
 
 // newEvent describes a record; ev is its parsed frame, empty when there is none to
@@ -98,12 +99,42 @@ func opsOf(ev *frame.Event) ([]Op, error) {
 
 func (o *Op) decode(block []byte) {
 	rec, err := atdata.UnmarshalCBOR(block)
-	if err != nil {
-		whole := atdata.Bytes(bytes.Clone(block))
-		o.Error, o.Block = err.Error(), &whole
-		return
+	if err == nil {
+		notNil(rec)
+		o.Record, err = plainJSON(rec)
 	}
-	o.Record = rec
+	if err != nil {
+		whole := append(atdata.Bytes{}, block...)
+		o.Record, o.Error, o.Block = nil, err.Error(), &whole
+	}
+}
+
+// notNil makes byte strings of no length empty and not nil, which have no JSON form.
+func notNil(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k := range v {
+			v[k] = notNil(v[k])
+		}
+	case []any:
+		for i := range v {
+			v[i] = notNil(v[i])
+		}
+	case atdata.Bytes:
+		if v == nil {
+			return atdata.Bytes{}
+		}
+	}
+	return v
+}
+
+// plainJSON is v in JSON, with <, > and & as they are.
+func plainJSON(v any) (json.RawMessage, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
 }
 
 // cidText is a CID as text; what is none is multibase hexadecimal.
