@@ -38,6 +38,9 @@ fmt-check: ## fail if a Go file is not formatted
 fuzz: ## run every fuzz target FUZZTIME times
 	scripts/fuzz $(FUZZTIME)
 
+format-check: ## read new segments with zstd and with Python
+	scripts/format-check
+
 interop: ## run Cistern between reference PDSes and real clients
 	interop/run.sh
 
