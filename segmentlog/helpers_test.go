@@ -16,7 +16,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The benchmarks' simulated network imports a library whose logger starts a
+// goroutine when it is imported.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/ipfs/go-log/writer.(*MirrorWriter).logRoutine"))
+}
 
 // testEntry returns an event whose bytes depend on n alone.
 func testEntry(n int) *Entry {
@@ -38,6 +42,7 @@ type seen struct {
 	cond sync.Cond
 	recs map[uint64]Record
 	last uint64
+	over bool // no more will come
 }
 
 func newSeen() *seen {
@@ -65,6 +70,27 @@ func (s *seen) wait(seq uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.last < seq {
+		s.cond.Wait()
+	}
+}
+
+// waitOr returns when seq was published or failed is closed.
+func (s *seen) waitOr(seq uint64, failed <-chan struct{}) {
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-failed:
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.over = true
+			s.cond.Broadcast()
+		case <-done:
+		}
+	}()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.last < seq && !s.over {
 		s.cond.Wait()
 	}
 }

@@ -207,3 +207,19 @@ func TestAnErrorOfTheDiskIsNotCorruption(t *testing.T) {
 		}
 	}
 }
+
+// TestEverythingButTheBlocksIsSmall: header, footer and table add at most a fiftieth
+// to what the compressor makes of the blocks.
+func TestEverythingButTheBlocksIsSmall(t *testing.T) {
+	b, f := testSegment(t, 1, 12_000, ranges.NewEmptyRange(0), 0)
+	if len(f.Blocks) < 2 {
+		t.Fatalf("%d blocks", len(f.Blocks))
+	}
+	var wire int64
+	for i := range f.Blocks {
+		wire += f.Blocks[i].Wire
+	}
+	if share := float64(len(b)) / float64(wire); share > 1.02 {
+		t.Errorf("the file is %.4f times its blocks", share)
+	}
+}

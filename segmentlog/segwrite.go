@@ -15,6 +15,9 @@ import (
 // (docs/decisions/0004-blocks.md).
 const blockSize = 1 << 20
 
+// maxWindow is how far back a match may reach, in bytes: memory of each worker.
+const maxWindow = 1 << 20
+
 // sealAhead bounds the blocks in memory while a segment is written.
 const sealAhead = 4
 
@@ -73,12 +76,9 @@ type sealBlock struct {
 // before it.
 func newSegmentWriter(w io.Writer, stream string, epoch, generation uint64, frontier *compact.Range, o SegmentOptions) (*segmentWriter, error) {
 	o.EnsureDefaults()
-	// A single segment always says its content size, which frames below 256 bytes
-	// would otherwise leave out.
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(o.Level), zstd.WithEncoderConcurrency(o.Workers), zstd.WithEncoderCRC(true),
-		zstd.WithWindowSize(1<<20), zstd.WithSingleSegment(true))
+	enc, err := newBlockEncoder(o)
 	if err != nil {
-		return nil, fmt.Errorf("zstd: %w", err)
+		return nil, err
 	}
 	s := &segmentWriter{w: w, o: o, enc: enc, jobs: make(chan *sealBlock, sealAhead), tree: ranges.NewEmptyRange(frontier.End())}
 	s.footer = Footer{
@@ -92,6 +92,17 @@ func newSegmentWriter(w io.Writer, stream string, epoch, generation uint64, fron
 		go s.work()
 	}
 	return s, nil
+}
+
+// newBlockEncoder returns the compressor of blocks. A single segment always says its
+// content size, which frames below 256 bytes would otherwise leave out.
+func newBlockEncoder(o SegmentOptions) (*zstd.Encoder, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(o.Level), zstd.WithEncoderConcurrency(o.Workers), zstd.WithEncoderCRC(true),
+		zstd.WithWindowSize(maxWindow), zstd.WithSingleSegment(true))
+	if err != nil {
+		return nil, fmt.Errorf("zstd: %w", err)
+	}
+	return enc, nil
 }
 
 // add takes the next record; raw is its encoding, rec what it decodes to.
