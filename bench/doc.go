@@ -19,7 +19,7 @@
 // Invariants:
 //
 //   - Every wait is bounded, and ends early when the process waited for has ended.
-//   - No child outlives this process, whatever ends it.
-//   - The working folder is removed at the end; frames and the reference relay's
-//     binary stay in the cache.
+//   - No relay outlives this process, whatever ends it.
+//   - The working folder is removed at the end, or by a later run if this one was
+//     killed; frames and the reference relay's binary stay in the cache.
 package main

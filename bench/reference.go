@@ -49,6 +49,7 @@ func (r *reference) install(ctx context.Context, version string) error {
 	progress("installing the reference relay %s (once)", version)
 	tmp := fmt.Sprintf("%s.%d", filepath.Dir(r.path), os.Getpid())
 	install := exec.CommandContext(ctx, "go", "install", referenceModule+"/cmd/relay@"+version)
+	install.SysProcAttr = childAttr()
 	install.Env = append(os.Environ(), "GOBIN="+tmp, "GOFLAGS=", "CGO_ENABLED=1")
 	if out, err := install.CombinedOutput(); err != nil {
 		return errors.Join(fmt.Errorf("install the reference relay: %w\n%s", err, out), os.RemoveAll(tmp))

@@ -148,6 +148,7 @@ func buildCistern(ctx context.Context, o options, dir string) (*cistern, error) 
 	}
 	c := &cistern{path: filepath.Join(dir, "cistern")}
 	build := exec.CommandContext(ctx, "go", "build", "-o", c.path, "github.com/cistern-archive/cistern/cmd/cistern")
+	build.SysProcAttr = childAttr()
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build cistern: %w\n%s", err, out)
 	}
