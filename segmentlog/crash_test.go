@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 
@@ -16,48 +16,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// crashFS lets a test stop the world before the k-th operation that changes the
-// file system, and take what a power cut at that moment would leave.
-type crashFS struct {
-	vfs.FS
-	mem *vfs.MemFS
-	rng *rand.Rand
-
-	mu      sync.Mutex
-	ops     int
-	at      int // crash before this operation; 0 for never
-	percent int // of unsynced blocks and names that survive
-	crashed *vfs.MemFS
-	inSeal  bool // the crash came before an operation on a segment
-	onCrash func()
-	fail    func(errorfs.Op) error // another fault to inject, may be nil
-}
-
-func newCrashFS(mem *vfs.MemFS, rng *rand.Rand) *crashFS {
-	c := &crashFS{mem: mem, rng: rand.New(rand.NewPCG(rng.Uint64(), 3))} // of its own: it is drawn from in any goroutine
-	c.FS = errorfs.Wrap(mem, errorfs.InjectorFunc(c.inject))
-	return c
-}
-
-func (c *crashFS) inject(op errorfs.Op) error {
-	if op.Kind.ReadOrWrite() == errorfs.OpIsRead {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ops++
-	if c.ops == c.at {
-		c.crashed = c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: c.rng})
-		c.inSeal = strings.Contains(op.Path, segmentFolder)
-		c.onCrash()
-	}
-	if c.fail != nil {
-		return c.fail(op)
-	}
-	return nil
-}
-
-// lineage is one log through many crashes, with the truth beside it.
+// lineage is one log through many crashes, with the truth beside it. A life ends
+// with a power cut, or with a kill that leaves the page cache as it is; on the way
+// there may be clean restarts.
 type lineage struct {
 	t    *testing.T
 	rng  *rand.Rand
@@ -69,7 +30,17 @@ type lineage struct {
 	next      int            // number of the next event
 	crashes   int
 	inSeal    int            // of them, before an operation on a segment
+	inOpen    int            // of them, while the log was opened
+	inClose   int            // of them, while it was closed
+	restarts  int            // clean ones
 	tune      func(*Options) // may be nil
+}
+
+func newLineage(t *testing.T, rng *rand.Rand) *lineage {
+	return &lineage{
+		t: t, rng: rng, mem: vfs.NewCrashableMem(), opts: testOptions(nil),
+		assigned: map[uint64]int{}, published: map[uint64]int{},
+	}
 }
 
 func (g *lineage) run(points int) {
@@ -78,76 +49,104 @@ func (g *lineage) run(points int) {
 	}
 }
 
+// life is the time between two crashes.
+type life struct {
+	*lineage
+	fs *crashFS
+	o  Options
+
+	mu      sync.Mutex
+	live    map[uint64]int // published so far
+	atCrash map[uint64]int // of them, before the crash
+}
+
 // life opens the log, checks it, appends until the crash comes, and goes on with
 // what the crash left.
 func (g *lineage) life() {
 	fs := newCrashFS(g.mem, g.rng)
 	fs.at = 1 + g.rng.IntN(60)
+	fs.kill = g.rng.IntN(3) == 0
 	fs.percent = []int{0, 30, 60, 100}[g.rng.IntN(4)]
-	var mu sync.Mutex
-	atCrash, live := map[uint64]int{}, map[uint64]int{}
+	l := &life{lineage: g, fs: fs, o: g.opts, live: map[uint64]int{}, atCrash: map[uint64]int{}}
 	fs.onCrash = func() {
-		mu.Lock()
-		defer mu.Unlock()
-		for seq, n := range live {
-			atCrash[seq] = n
-		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		maps.Copy(l.atCrash, l.live)
 	}
-	o := g.opts
-	o.FS, o.MaxHotBytes = fs, int64(1<<10+g.rng.IntN(8<<10))
+	l.o.FS, l.o.MaxHotBytes = fs, int64(1<<10+g.rng.IntN(8<<10))
 	if g.tune != nil {
-		g.tune(&o)
+		g.tune(&l.o)
 	}
-	got := newSeen()
-	o.OnCommit = func(b Batch) {
-		mu.Lock()
-		for i := range b.Len() {
-			var r Record
-			if err := b.Record(i, &r); err != nil {
-				g.t.Error(err)
-			}
-			live[r.Seq] = int(r.HostSeq)
-		}
-		mu.Unlock()
-		got.commit(b)
-	}
-	l, err := Open(o)
-	if err != nil {
-		g.t.Fatalf("crash %d: %v", g.crashes, err)
-	}
-	g.check(l)
-	for fs.crashedFS() == nil {
-		var last uint64
-		for range 1 + g.rng.IntN(8) {
-			last = g.append(l)
-		}
-		if g.rng.IntN(3) > 0 {
-			got.wait(last)
-		}
+	for l.session() {
+		g.restarts++
 	}
 	g.crashes++
 	if fs.inSeal {
 		g.inSeal++
 	}
-	if err := l.Close(); err != nil {
-		g.t.Fatal(err)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	for seq, n := range atCrash {
-		g.published[seq] = n
-	}
+	maps.Copy(g.published, l.atCrash)
 	g.mem = fs.crashed
 }
 
-func (c *crashFS) crashedFS() *vfs.MemFS {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.crashed
+// session is the time between Open and Close. It returns false when the crash came.
+func (g *life) session() bool {
+	got := newSeen()
+	g.o.OnCommit = func(b Batch) {
+		g.mu.Lock()
+		for i := range b.Len() {
+			var r Record
+			if err := b.Record(i, &r); err != nil {
+				g.t.Error(err)
+			}
+			g.live[r.Seq] = int(r.HostSeq)
+		}
+		g.mu.Unlock()
+		got.commit(b)
+	}
+	l, err := Open(g.o)
+	if g.fs.crashedFS() != nil {
+		g.inOpen++
+		if err == nil {
+			_ = l.Close() // the crash says how it ends
+		}
+		return false
+	}
+	if err != nil {
+		g.t.Fatalf("crash %d: %v", g.crashes, err)
+	}
+	g.check(l)
+	for clean := false; !clean && g.fs.crashedFS() == nil; clean = g.rng.IntN(12) == 0 {
+		var last uint64
+		for range 1 + g.rng.IntN(8) {
+			last = g.append(l)
+		}
+		if g.rng.IntN(3) > 0 && last > 0 {
+			got.waitOr(last, l.Failed())
+		}
+	}
+	before := g.fs.crashedFS() != nil
+	err = l.Close()
+	if crashed := g.fs.crashedFS() != nil; crashed {
+		if !before {
+			g.inClose++
+		}
+		return false
+	}
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	maps.Copy(g.published, g.live)
+	return true
 }
 
-func (g *lineage) append(l *Log) uint64 {
+// append appends the next event and returns its number, 0 when the log was killed.
+func (g *life) append(l *Log) uint64 {
 	seq, err := l.Append(context.Background(), testEntry(g.next))
+	if errors.Is(err, errKilled) {
+		return 0
+	}
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -198,24 +197,27 @@ func seed(t *testing.T) uint64 {
 	return s
 }
 
-func TestPowerCutAtAnyOperationLosesNothingPublished(t *testing.T) {
+func TestAPowerCutOrAKillAtAnyOperationLosesNothingPublished(t *testing.T) {
 	s := seed(t)
 	const lines, points = 55, 20
-	total := 0
+	var all lineage
 	for i := range lines {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			g := &lineage{
-				t: t, rng: rand.New(rand.NewPCG(s, uint64(i))), mem: vfs.NewCrashableMem(), opts: testOptions(nil),
-				assigned: map[uint64]int{}, published: map[uint64]int{},
-			}
+			g := newLineage(t, rand.New(rand.NewPCG(s, uint64(i))))
 			g.run(points)
 			if g.crashes != points {
 				t.Fatalf("%d crashes fired, want %d", g.crashes, points)
 			}
-			total += g.crashes
+			all.crashes += g.crashes
+			all.inOpen += g.inOpen
+			all.inClose += g.inClose
+			all.restarts += g.restarts
 		})
 	}
-	t.Logf("%d crash points fired", total)
+	t.Logf("%d crash points fired, %d of them at a start, %d at an end; %d clean restarts", all.crashes, all.inOpen, all.inClose, all.restarts)
+	if all.inOpen < 50 || all.inClose == 0 || all.restarts < 50 {
+		t.Fatal("the crashes do not come where they should")
+	}
 }
 
 var errInjected = errors.New("injected: input/output error")

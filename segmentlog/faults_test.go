@@ -3,13 +3,71 @@ package segmentlog
 import (
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
 func newRNG(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 2)) }
+
+// crashFS lets a test stop the world before the k-th operation that changes the
+// file system, and take what a power cut or a kill at that moment would leave.
+type crashFS struct {
+	vfs.FS
+	mem *vfs.MemFS
+	rng *rand.Rand
+
+	mu      sync.Mutex
+	ops     int
+	at      int  // crash before this operation; 0 for never
+	kill    bool // the process is killed: what is not synced stays in the page cache
+	percent int  // of unsynced blocks and names that survive a power cut
+	crashed *vfs.MemFS
+	inSeal  bool // the crash came before an operation on a segment
+	onCrash func()
+	fail    func(errorfs.Op) error // another fault to inject, may be nil
+}
+
+// errKilled is what a killed process would get, if it were still there to see it.
+var errKilled = errors.New("killed")
+
+func newCrashFS(mem *vfs.MemFS, rng *rand.Rand) *crashFS {
+	c := &crashFS{mem: mem, rng: rand.New(rand.NewPCG(rng.Uint64(), 3))} // of its own: it is drawn from in any goroutine
+	c.FS = errorfs.Wrap(mem, errorfs.InjectorFunc(c.inject))
+	return c
+}
+
+func (c *crashFS) inject(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() == errorfs.OpIsRead {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ops++
+	if c.ops == c.at {
+		if c.crashed = c.mem; !c.kill {
+			c.crashed = c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: c.rng})
+		}
+		c.inSeal = strings.Contains(op.Path, segmentFolder)
+		c.onCrash()
+	}
+	if c.kill && c.crashed != nil {
+		return errKilled
+	}
+	if c.fail != nil {
+		return c.fail(op)
+	}
+	return nil
+}
+
+func (c *crashFS) crashedFS() *vfs.MemFS {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.crashed
+}
 
 // errSilent makes a halfWriteFS write half and report no error.
 var errSilent = errors.New("half of it was written")

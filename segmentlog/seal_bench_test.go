@@ -51,9 +51,9 @@ func recordOf(i int, did, host string, frame []byte) []byte {
 	})
 }
 
-// real returns records of the real frames that stand beside the repository: 75, too
+// realRecords returns records of the real frames that stand beside the repository: 75, too
 // few to say anything about blocks larger than they are together.
-func real(b *testing.B) [][]byte {
+func realRecords(b *testing.B) [][]byte {
 	packed, err := os.ReadFile(filepath.Join("..", "..", "shared", "corpus", "frames.bin.zst"))
 	if errors.Is(err, os.ErrNotExist) {
 		b.Skip("the corpus of real frames is not here")
@@ -170,7 +170,7 @@ func BenchmarkBlocks(b *testing.B) {
 			}
 			return r
 		}},
-		{"real", func() [][]byte { return real(b) }},
+		{"real", func() [][]byte { return realRecords(b) }},
 	}
 	for _, set := range sets {
 		records := set.records()

@@ -140,8 +140,14 @@ func (r *sealedRecovery) split(hot []namedFile) (open, sealed []namedFile, err e
 	return open, sealed, nil
 }
 
-// adopt removes hot files whose segment is there, after reading the segment whole.
+// adopt removes hot files whose segment is there, after reading the segment whole
+// and making its name durable: the process may have been killed before it was.
 func (r *sealedRecovery) adopt(hotDir string, sealed []namedFile) error {
+	if len(sealed) > 0 {
+		if err := syncDir(r.opts.FS, r.dir); err != nil {
+			return fmt.Errorf("folder of segments: %w", err)
+		}
+	}
 	for _, n := range sealed {
 		i, _ := slices.BinarySearchFunc(r.files, n.firstSeq, func(s *sealedFile, seq uint64) int { return cmp.Compare(s.name.FirstSeq, seq) })
 		if err := r.verify(r.files[i]); err != nil {

@@ -122,13 +122,10 @@ func TestPowerCutWhileSealingLosesNothingAndLeavesNothingBehind(t *testing.T) {
 	const lines, points = 30, 12
 	inSeal := 0
 	for i := range lines {
-		g := &lineage{
-			t: t, rng: rand.New(rand.NewPCG(s, uint64(i))), mem: vfs.NewCrashableMem(), opts: testOptions(nil),
-			assigned: map[uint64]int{}, published: map[uint64]int{},
-			tune: func(o *Options) {
-				o.Seal = &SegmentOptions{BlockSize: 1 << 10}
-				o.MaxHotBytes = 1 << 10
-			},
+		g := newLineage(t, rand.New(rand.NewPCG(s, uint64(i))))
+		g.tune = func(o *Options) {
+			o.Seal = &SegmentOptions{BlockSize: 1 << 10}
+			o.MaxHotBytes = 1 << 10
 		}
 		g.run(points)
 		inSeal += g.inSeal
