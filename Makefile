@@ -4,7 +4,7 @@
 GO       ?= go
 # Executions per fuzz target. A count, because a duration makes Go 1.26 fail
 # now and then with "context deadline exceeded" (golang/go#75804).
-FUZZTIME ?= 20000x
+FUZZTIME ?= 5000x
 
 .PHONY: help build build-nocgo test race vet lint fmt fmt-check fuzz interop bench-ingest bench-replay tools ci
 
