@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -45,33 +46,41 @@ func (b *Batch) note(err error) {
 }
 
 // Commit makes the batch visible at once, with the seq up to which the index has
-// applied the log after it. It is not synced; see Persist. An error means that
-// nothing of the batch is in the index.
-func (b *Batch) Commit(applied uint64) error {
+// applied the log after it. It is not synced; see Persist. It waits while too much is
+// only in memory. An error means that nothing of the batch is in the index.
+func (b *Batch) Commit(ctx context.Context, applied uint64) error {
 	defer b.Close()
 	if was := b.x.Applied(); applied <= was {
 		return fmt.Errorf("index: commit at seq %d after %d: %w", applied, was, errWatermark)
 	}
 	b.number(metaApplied, applied)
-	if err := b.commit(); err != nil {
-		return err
+	if err := b.commit(ctx); err != nil {
+		return fmt.Errorf("index: commit: %w", err)
 	}
 	b.x.applied.Store(applied)
 	return nil
 }
 
 // commit makes visible what does not come from the log's records.
-func (b *Batch) commit() error {
-	if b.err == nil {
-		b.err = b.x.Err()
-	}
-	if b.err == nil {
-		b.err = b.b.Commit(pebble.NoSync)
-	}
+func (b *Batch) commit(ctx context.Context) error {
 	if b.err != nil {
-		return fmt.Errorf("index: commit: %w", b.err)
+		return b.err
 	}
-	return nil
+	x := b.x
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	if x.unwritten+b.b.Len() > int(x.opts.MemTableBytes) && x.unwritten > 0 {
+		if err := x.persist(ctx); err != nil {
+			return err
+		}
+	}
+	x.use.RLock()
+	defer x.use.RUnlock()
+	if err := x.Err(); err != nil {
+		return err
+	}
+	x.unwritten += b.b.Len()
+	return b.b.Commit(pebble.NoSync)
 }
 
 // Close drops a batch that is not to be committed.

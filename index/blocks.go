@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"encoding/binary"
 
 	"github.com/cistern-archive/cistern/segmentlog"
@@ -8,7 +9,7 @@ import (
 
 // PutBlocks notes the blocks of a segment's footer. Those of a segment that is not
 // noted, or no longer, are not kept.
-func (x *Index) PutBlocks(n segmentlog.SegmentName, blocks []segmentlog.Block) error {
+func (x *Index) PutBlocks(ctx context.Context, n segmentlog.SegmentName, blocks []segmentlog.Block) error {
 	x.files.Lock()
 	defer x.files.Unlock()
 	s, found, err := x.segmentAt(n.FirstSeq)
@@ -21,7 +22,7 @@ func (x *Index) PutBlocks(n segmentlog.SegmentName, blocks []segmentlog.Block) e
 		b.value = appendBlock(appendName(b.value[:0], n), &blocks[i])
 		b.set(seqKey(spaceBlock, blocks[i].FirstSeq), "", b.value)
 	}
-	return b.commit()
+	return b.commit(ctx)
 }
 
 func appendBlock(dst []byte, b *segmentlog.Block) []byte {

@@ -6,35 +6,52 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// ErrCorrupt says that the index on disk is damaged. It is discarded at the next
-// Open; until then it takes nothing more.
+// ErrCorrupt says that the index on disk is damaged. It takes nothing more, and is
+// discarded at the next Open.
 var ErrCorrupt = errors.New("index: damaged on disk")
 
-// retryAfter is how long a flush or compaction that failed waits. Pebble would try
-// again at once and for ever: on a full disk that is a busy loop.
-const retryAfter = time.Second
+// errClosed says that the index was closed.
+var errClosed = errors.New("index: closed")
 
 // health is whether the index can be used.
 type health struct {
-	log     *slog.Logger
-	closing chan struct{} // closed when Close begins
-	spoil   func()        // marks the directory so that the next Open discards it
+	log  *slog.Logger
+	fs   *patientFS
+	died func() // called once, when dead is set by a failure
 
-	mu      sync.Mutex
-	failing error // why work in the background fails at the moment
-	dead    error // why nothing can be written any more
+	opened    atomic.Bool // pebble.Open has returned
+	abandoned atomic.Bool // Pebble must not be called any more, not even to close
+
+	mu       sync.Mutex
+	flushErr error         // of the last flush, which may be none of disk
+	failing  error         // why a flush failed; the next that succeeds clears it
+	dead     error         // why nothing can be read or written any more
+	change   chan struct{} // closed when one of these is set
+}
+
+// changed returns a channel that is closed when Err may return something else.
+func (h *health) changed() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.change
+}
+
+// tell wakes whom changed was given to. h.mu is held.
+func (h *health) tell() {
+	close(h.change)
+	h.change = make(chan struct{})
 }
 
 // Err returns why the index takes nothing, nil when it does. A full disk passes;
 // damage does not.
-func (x *Index) Err() error { return x.health.err() }
-
-func (h *health) err() error {
+func (x *Index) Err() error {
+	h := x.health
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.dead != nil {
@@ -43,87 +60,87 @@ func (h *health) err() error {
 	return h.failing
 }
 
-// read notes damage that reading found, and passes the error on.
-func (h *health) read(err error) error {
-	if err == nil {
-		return nil
+// end is why nothing can be read any more, nil while it can.
+func (h *health) end() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.dead
+}
+
+// check ends the use of the index when err is of damage, and passes it on.
+func (h *health) check(err error) error {
+	if err == nil || !pebble.IsCorruptionError(err) && !errors.Is(err, errValue) {
+		return err
 	}
-	if pebble.IsCorruptionError(err) || errors.Is(err, errValue) {
-		return h.kill(fmt.Errorf("%w: %w", ErrCorrupt, err))
-	}
-	return err
+	return h.kill(fmt.Errorf("%w: %w", ErrCorrupt, err))
 }
 
 // kill ends the use of the index. The first reason stays.
 func (h *health) kill(err error) error {
-	h.mu.Lock()
-	first := h.dead == nil
-	if first {
-		h.dead = err
-	}
-	h.mu.Unlock()
-	if first {
-		h.spoil()
+	if h.stop(err) {
 		h.log.Error("the index can no longer be used; it is rebuilt at the next start, and nothing else depends on it", "err", err)
+		h.died()
 	}
 	return err
 }
 
-// background is told of each failed flush or compaction, on Pebble's goroutine and
-// under its lock, which holds the next attempt back too.
+// stop sets why the index is at its end, and says whether that was open.
+func (h *health) stop(err error) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.dead != nil {
+		return false
+	}
+	h.dead = err
+	h.tell()
+	return true
+}
+
+// flushed is told when a flush ends. One of nothing ends with an error too.
+func (h *health) flushed(info pebble.FlushInfo) {
+	h.mu.Lock()
+	was := h.failing
+	h.flushErr = info.Err
+	if info.Err == nil {
+		h.failing = nil
+	}
+	h.mu.Unlock()
+	if info.Err == nil && was != nil && h.end() == nil {
+		h.log.Info("the index can be written again", "was", was)
+	}
+}
+
+// background is told of the error of a flush or compaction, which Pebble tries again.
 func (h *health) background(err error) {
 	if errors.Is(err, pebble.ErrCancelledCompaction) {
 		return
 	}
-	if pebble.IsCorruptionError(err) || errors.Is(err, errValue) {
-		_ = h.kill(fmt.Errorf("%w: %w", ErrCorrupt, err)) // it is kept
-	} else if h.fail(err) {
-		h.log.Warn("the index cannot be written; it is tried again", "err", err, "every", retryAfter)
-	}
-	timer := time.NewTimer(retryAfter)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-h.closing:
-	}
-}
-
-// fail notes a failure and says whether it is a new one.
-func (h *health) fail(err error) bool {
+	h.fs.hold(retryAfter)
+	_ = h.check(err) // it is kept
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	first := h.failing == nil && h.dead == nil
-	h.failing = err
-	return first
-}
-
-// flushed is told when a flush ends.
-func (h *health) flushed(info pebble.FlushInfo) {
-	if info.Err != nil {
-		return
+	if err == h.flushErr { //nolint:errorlint // the same error, not one like it
+		h.failing = err
+		h.tell()
 	}
-	h.mu.Lock()
-	was := h.failing
-	h.failing = nil
-	dead := h.dead != nil
 	h.mu.Unlock()
-	if was != nil && !dead {
-		h.log.Info("the index can be written again", "was", was)
+	if first {
+		h.log.Warn("the index cannot be written to disk; that is tried again", "err", err, "every", retryAfter)
 	}
 }
 
 func (h *health) listener() *pebble.EventListener {
 	return &pebble.EventListener{
-		BackgroundError: h.background,
 		FlushEnd:        h.flushed,
+		BackgroundError: h.background,
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			_ = h.kill(fmt.Errorf("%w: %s: %w", ErrCorrupt, info.Path, info.Details)) // it is kept
 		},
 	}
 }
 
-// pebbleLog passes on what Pebble says. It ends the process where Pebble would: a
-// cache must not.
+// pebbleLog passes on what Pebble says. It does not end the process where Pebble
+// would: a cache must not.
 type pebbleLog struct{ h *health }
 
 func (l pebbleLog) Infof(format string, args ...any) {
@@ -137,8 +154,21 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 }
 
 // Fatalf is called after a failure that Pebble does not come back from, such as a
-// write of its manifest. It returns: what follows fails too, and nothing is written
-// any more.
+// write of its manifest, and must not return then: Pebble's state is not sound any
+// more. So the goroutine stays here, with the locks that it holds, and the store is
+// left as it is until the process ends. While a store is being opened, returning is
+// what lets Open return the error.
 func (l pebbleLog) Fatalf(format string, args ...any) {
-	_ = l.h.kill(fmt.Errorf("index: "+format, args...)) // it is kept
+	err := fmt.Errorf("index: "+format, args...)
+	if !l.h.opened.Load() {
+		l.h.log.Debug("the index could not be opened", "err", err)
+		return
+	}
+	l.h.abandoned.Store(true)
+	_ = l.h.kill(err) // it is kept
+	select {}
 }
+
+// retryAfter is how long Pebble waits before it flushes or compacts after a failure.
+// By itself it tries again at once and for ever, which on a full disk is a busy loop.
+const retryAfter = time.Second

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 )
@@ -53,29 +54,29 @@ func (x *Index) readMeta() (m meta, err error) {
 	return m, err
 }
 
-// unfit says why an index is not one of this log, or "" when it is.
-func (m *meta) unfit(o *Options) string {
+// fit says why an index is not one of this log, nil when it is.
+func (m *meta) fit(o *Options) error {
 	switch {
 	case m.schema != schemaVersion:
-		return fmt.Sprintf("its layout is number %d, this program's is %d", m.schema, schemaVersion)
+		return fmt.Errorf("its layout is number %d, this program's is %d", m.schema, schemaVersion)
 	case m.stream != o.Stream:
-		return fmt.Sprintf("it is of stream %q, the log is %q", m.stream, o.Stream)
+		return fmt.Errorf("it is of stream %q, the log is %q", m.stream, o.Stream)
 	case m.applied > o.Tip:
-		return fmt.Sprintf("it is ahead of the log: it applied seq %d, the log ends at %d", m.applied, o.Tip)
+		return fmt.Errorf("it is ahead of the log: it applied seq %d, the log ends at %d", m.applied, o.Tip)
 	}
 	for i, e := range o.Epochs {
 		if i > 0 && m.applied > e.PrevLastSeq && m.applied < e.FirstSeq {
-			return fmt.Sprintf("it applied seq %d, which epoch %d of the log left out", m.applied, e.Epoch)
+			return fmt.Errorf("it applied seq %d, which epoch %d of the log left out", m.applied, e.Epoch)
 		}
 	}
-	return ""
+	return nil
 }
 
 // initialise writes what a new index says of itself.
-func (x *Index) initialise() error {
+func (x *Index) initialise(ctx context.Context) error {
 	b := x.NewBatch()
 	defer b.Close()
 	b.number(metaSchema, schemaVersion)
 	b.set(metaKey(metaStream), "", []byte(x.opts.Stream))
-	return b.commit()
+	return b.commit(ctx)
 }

@@ -28,7 +28,7 @@ type Options struct {
 	// CacheBytes is the memory for blocks that were read: 16 MiB.
 	CacheBytes int64
 	// MemTableBytes is how much is collected before it is written to a file: 32 MiB.
-	// There may be four times as much in memory while files are written.
+	// There may be twice as much in memory, and a batch, while a file is written.
 	MemTableBytes uint64
 }
 

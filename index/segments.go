@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"encoding/binary"
 
 	"github.com/cistern-archive/cistern/segmentlog"
@@ -56,7 +57,7 @@ func seqKey(space byte, seq uint64) []byte {
 // PutSegment notes a segment. Where it overlaps others the higher generation stays:
 // a rewrite takes the place of its parts and of their blocks, and a segment that is
 // overwritten already changes nothing. It says whether it was noted.
-func (x *Index) PutSegment(s *Segment) (bool, error) {
+func (x *Index) PutSegment(ctx context.Context, s *Segment) (bool, error) {
 	x.files.Lock()
 	defer x.files.Unlock()
 	b := x.NewBatch()
@@ -68,7 +69,7 @@ func (x *Index) PutSegment(s *Segment) (bool, error) {
 		b.dropSegment(old)
 	}
 	b.set(seqKey(spaceSegment, s.Name.FirstSeq), "", s.append(b.value[:0]))
-	err := b.commit()
+	err := b.commit(ctx)
 	return err == nil, err
 }
 
@@ -94,7 +95,7 @@ func (b *Batch) dropSegment(n segmentlog.SegmentName) {
 }
 
 // DropSegment forgets a segment and its blocks, unless another has taken its place.
-func (x *Index) DropSegment(n segmentlog.SegmentName) error {
+func (x *Index) DropSegment(ctx context.Context, n segmentlog.SegmentName) error {
 	x.files.Lock()
 	defer x.files.Unlock()
 	s, found, err := x.segmentAt(n.FirstSeq)
@@ -104,7 +105,7 @@ func (x *Index) DropSegment(n segmentlog.SegmentName) error {
 	b := x.NewBatch()
 	defer b.Close()
 	b.dropSegment(n)
-	return b.commit()
+	return b.commit(ctx)
 }
 
 func (x *Index) segmentAt(first uint64) (s Segment, found bool, err error) {

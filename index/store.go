@@ -37,35 +37,31 @@ var errEnough = errors.New("enough")
 // each calls f with the keys of a range, in order. What it is given lives until it
 // returns; errEnough ends the walk.
 func (x *Index) each(k keys, f func(key, value []byte) error) error {
-	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: k.lower, UpperBound: k.upper})
-	if err != nil {
-		return x.health.read(err)
-	}
-	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		var value []byte
-		if value, err = it.ValueAndErr(); err == nil {
-			err = f(it.Key(), value)
-		}
-	}
-	return x.finish(it, err)
+	return x.walk(k, (*pebble.Iterator).First, (*pebble.Iterator).Next, f)
 }
 
 // last calls f with the last key of a range, when there is one.
 func (x *Index) last(k keys, f func(key, value []byte) error) error {
+	none := func(*pebble.Iterator) bool { return false }
+	return x.walk(k, (*pebble.Iterator).Last, none, f)
+}
+
+func (x *Index) walk(k keys, first, next func(*pebble.Iterator) bool, f func(key, value []byte) error) error {
+	x.use.RLock()
+	defer x.use.RUnlock()
+	if err := x.health.end(); err != nil {
+		return err
+	}
 	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: k.lower, UpperBound: k.upper})
 	if err != nil {
-		return x.health.read(err)
+		return x.health.check(err)
 	}
-	if it.Last() {
+	for ok := first(it); ok && err == nil; ok = err == nil && next(it) {
 		var value []byte
 		if value, err = it.ValueAndErr(); err == nil {
 			err = f(it.Key(), value)
 		}
 	}
-	return x.finish(it, err)
-}
-
-func (x *Index) finish(it *pebble.Iterator, err error) error {
 	cerr := it.Close() // it gives the iterator's error again
 	if errors.Is(err, errEnough) {
 		err = nil
@@ -73,21 +69,26 @@ func (x *Index) finish(it *pebble.Iterator, err error) error {
 	if err == nil {
 		err = cerr
 	}
-	return x.health.read(err)
+	return x.health.check(err)
 }
 
 // get calls f with the value of a key, when there is one.
 func (x *Index) get(key []byte, f func(value []byte) error) (found bool, err error) {
+	x.use.RLock()
+	defer x.use.RUnlock()
+	if err := x.health.end(); err != nil {
+		return false, err
+	}
 	value, closer, err := x.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return false, nil
 	}
 	if err != nil {
-		return false, x.health.read(err)
+		return false, x.health.check(err)
 	}
 	err = f(value)
 	if cerr := closer.Close(); err == nil {
 		err = cerr
 	}
-	return true, x.health.read(err)
+	return true, x.health.check(err)
 }
