@@ -173,7 +173,7 @@ func (h *host) info() HostInfo {
 const warnEvery = 60 // seconds
 
 // reject counts an event that is not accepted, and logs a sample.
-func (h *host) reject(did string, seq uint64, rej *verify.Rejection) {
+func (h *host) reject(m *message, rej *verify.Rejection) {
 	h.m.metrics.rejected.WithLabelValues(h.label, rej.Reason, actions[rej.Action]).Inc()
 	level := slog.LevelDebug
 	if rej.Action != verify.Ignore {
@@ -185,6 +185,6 @@ func (h *host) reject(did string, seq uint64, rej *verify.Rejection) {
 	if !h.log.Enabled(context.Background(), level) {
 		return
 	}
-	h.log.Log(context.Background(), level, "event not accepted", "did", strings.ToValidUTF8(did, "?"), "upstream_seq", seq,
+	h.log.Log(context.Background(), level, "event not accepted", "did", strings.ToValidUTF8(m.ev.DID, "?"), "upstream_seq", m.ev.Seq,
 		"action", actions[rej.Action], "row", rej.Row, "reason", rej.Reason, "err", rej.Err)
 }

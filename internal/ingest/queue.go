@@ -83,7 +83,7 @@ func (q *queues) enter(ctx context.Context, r *reader, m *message) (kept bool, e
 	case acct.abandoned:
 		return false, ErrStopped
 	case acct.held && q.heldFull(1, size):
-		q.h.reject(m.ev.DID, m.ev.Seq, holdFull)
+		q.h.reject(m, holdFull)
 		r.win.pass(m.ev.Seq)
 		return false, nil
 	}

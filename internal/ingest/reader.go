@@ -41,8 +41,9 @@ func (h *host) read(ctx context.Context, up *upstream, win *window, cursor uint6
 		h.received.Inc()
 		h.m.metrics.bytes.Add(float64(len(m.buf)))
 		if !fits {
+			err := r.tooLarge(m)
 			m.release()
-			if err := r.tooLarge(); err != nil {
+			if err != nil {
 				return err
 			}
 			continue
@@ -60,8 +61,8 @@ func (h *host) read(ctx context.Context, up *upstream, win *window, cursor uint6
 }
 
 // tooLarge counts a frame that was read away. T2, sync page.
-func (r *reader) tooLarge() error {
-	r.h.reject("", 0, &verify.Rejection{Row: 2, Action: verify.Drop, Reason: "frame_too_large"})
+func (r *reader) tooLarge(m *message) error {
+	r.h.reject(m, &verify.Rejection{Row: 2, Action: verify.Drop, Reason: "frame_too_large"})
 	if r.oversized++; r.oversized >= maxOversized {
 		return errOversized
 	}
@@ -73,11 +74,12 @@ func (r *reader) tooLarge() error {
 func (r *reader) take(ctx context.Context, m *message) (kept bool, err error) {
 	ev := &m.ev
 	if err := frame.ParseInto(m.buf, ev); err != nil {
-		return false, r.unreadable(err)
+		ev.Reset() // it may hold a part of what was read
+		return false, r.unreadable(m, err)
 	}
 	switch ev.Kind {
 	case frame.Unknown: // T3
-		r.h.reject("", 0, &verify.Rejection{Row: 3, Action: verify.Ignore, Reason: "unknown_message"})
+		r.h.reject(m, &verify.Rejection{Row: 3, Action: verify.Ignore, Reason: "unknown_message"})
 		return false, nil
 	case frame.ErrorFrame:
 		return false, r.errorFrame(ev)
@@ -85,14 +87,14 @@ func (r *reader) take(ctx context.Context, m *message) (kept bool, err error) {
 		r.info(ev)
 		return false, nil
 	}
-	if fresh, err := r.inOrder(ev); !fresh || err != nil {
+	if fresh, err := r.inOrder(m); !fresh || err != nil {
 		return false, err
 	}
 	return r.h.admit(ctx, r, m)
 }
 
 // unreadable counts a frame that the parser refused (rows T6 to T8).
-func (r *reader) unreadable(err error) error {
+func (r *reader) unreadable(m *message, err error) error {
 	rej := &verify.Rejection{Row: 6, Action: verify.Drop, Reason: "undecodable", Err: err}
 	var fe *frame.Error
 	if errors.As(err, &fe) {
@@ -104,7 +106,7 @@ func (r *reader) unreadable(err error) error {
 			rej.Action = verify.Close
 		}
 	}
-	r.h.reject("", 0, rej)
+	r.h.reject(m, rej)
 	if rej.Action == verify.Close {
 		return fmt.Errorf("%w: %w", errBadSeq, err)
 	}
@@ -136,9 +138,10 @@ func clip(s string) string { return s[:min(len(s), 200)] }
 // inOrder says whether the event's seq is above all before it. T8, event-stream. A
 // host that sends again what an earlier connection brought is not out of order, but
 // that was decided or waits.
-func (r *reader) inOrder(ev *frame.Event) (fresh bool, err error) {
+func (r *reader) inOrder(m *message) (fresh bool, err error) {
+	ev := &m.ev
 	if ev.Seq <= r.prev {
-		r.h.reject(ev.DID, ev.Seq, &verify.Rejection{Row: 8, Action: verify.Ignore, Reason: "seq_not_increasing"})
+		r.h.reject(m, &verify.Rejection{Row: 8, Action: verify.Ignore, Reason: "seq_not_increasing"})
 		if r.backwards++; r.backwards >= maxBackwards {
 			return false, errBackwards
 		}
@@ -146,7 +149,7 @@ func (r *reader) inOrder(ev *frame.Event) (fresh bool, err error) {
 	}
 	r.prev = ev.Seq
 	if ev.Seq <= r.win.cursor() {
-		r.h.reject(ev.DID, ev.Seq, &verify.Rejection{Row: 9, Action: verify.Ignore, Reason: "duplicate"})
+		r.h.reject(m, &verify.Rejection{Row: 9, Action: verify.Ignore, Reason: "duplicate"})
 		return false, nil
 	}
 	r.h.lastEvent.Store(time.Now().UnixNano())

@@ -23,7 +23,7 @@ func halfJitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
 func (h *host) admit(ctx context.Context, r *reader, m *message) (kept bool, err error) {
 	ev := &m.ev
 	if rej := form(ev); rej != nil {
-		h.reject(ev.DID, ev.Seq, rej)
+		h.reject(m, rej)
 		r.win.pass(ev.Seq)
 		return false, nil
 	}
@@ -33,7 +33,7 @@ func (h *host) admit(ctx context.Context, r *reader, m *message) (kept bool, err
 			s := subject{ev: ev, win: r.win, id: id, idErr: err}
 			out := h.decide(&s)
 			if out.ask == nothing || h.alreadyAsked(ev.DID, out.ask) {
-				return false, h.decided(&s, out, func() { r.win.pass(ev.Seq) })
+				return false, h.decided(m, out, func() { r.win.pass(ev.Seq) })
 			}
 		}
 	}
@@ -41,12 +41,12 @@ func (h *host) admit(ctx context.Context, r *reader, m *message) (kept bool, err
 }
 
 // decided counts an outcome and marks the event as done. An undecided one is not.
-func (h *host) decided(s *subject, out outcome, done func()) error {
+func (h *host) decided(m *message, out outcome, done func()) error {
 	if out.undecided {
 		return ErrStopped
 	}
 	if out.rej != nil {
-		h.reject(s.ev.DID, s.ev.Seq, out.rej)
+		h.reject(m, out.rej)
 	}
 	done()
 	return nil
@@ -83,7 +83,7 @@ func (h *host) serve(acct *queue) {
 func (h *host) settle(acct *queue, it *waiting) bool {
 	s := &subject{ev: &it.m.ev, win: it.win}
 	if rej := h.settled(acct, it, s); rej != nil {
-		h.reject(s.ev.DID, s.ev.Seq, rej)
+		h.reject(it.m, rej)
 		return true
 	}
 	ask := h.lookup
@@ -99,13 +99,13 @@ func (h *host) settle(acct *queue, it *waiting) bool {
 			if rej == nil {
 				return false
 			}
-			h.reject(s.ev.DID, s.ev.Seq, rej)
+			h.reject(it.m, rej)
 			return true
 		}
 		h.queues.answered(acct)
 		out := h.decide(s)
 		if out.ask == nothing {
-			return h.decided(s, out, func() {}) == nil
+			return h.decided(it.m, out, func() {}) == nil
 		}
 		ask = h.asker(out.ask)
 	}
