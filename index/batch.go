@@ -23,7 +23,7 @@ type Batch struct {
 
 // NewBatch returns an empty batch.
 func (x *Index) NewBatch() *Batch {
-	return &Batch{x: x, b: x.db.NewBatch(), key: make([]byte, 0, 256), value: make([]byte, 0, 512)}
+	return &Batch{x: x, b: x.store.NewBatch(), key: make([]byte, 0, 256), value: make([]byte, 0, 512)}
 }
 
 // Bytes says how large the batch has grown.
@@ -66,21 +66,7 @@ func (b *Batch) commit(ctx context.Context) error {
 	if b.err != nil {
 		return b.err
 	}
-	x := b.x
-	x.writing.Lock()
-	defer x.writing.Unlock()
-	if x.unwritten+b.b.Len() > int(x.opts.MemTableBytes) && x.unwritten > 0 {
-		if err := x.persist(ctx); err != nil {
-			return err
-		}
-	}
-	x.use.RLock()
-	defer x.use.RUnlock()
-	if err := x.Err(); err != nil {
-		return err
-	}
-	x.unwritten += b.b.Len()
-	return b.b.Commit(pebble.NoSync)
+	return b.x.store.Commit(ctx, b.b)
 }
 
 // Close drops a batch that is not to be committed.

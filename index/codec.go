@@ -2,11 +2,12 @@ package index
 
 import (
 	"encoding/binary"
-	"errors"
+
+	"github.com/cistern-archive/cistern/index/disposable"
 )
 
 // errValue says that a value is not of the form that this package writes.
-var errValue = errors.New("malformed value")
+var errValue = disposable.ErrValue
 
 func appendString(dst []byte, s string) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(s)))

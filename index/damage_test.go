@@ -15,6 +15,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/cistern-archive/cistern/index/disposable"
 )
 
 // filesOf reads every file of an index.
@@ -79,7 +81,7 @@ func TestAFlippedByteIsNeverBelieved(t *testing.T) {
 	x := mustOpen(t, o)
 	run(t, x, rng, changes)
 	// In one large table, so that no compaction finds the damage before a reader does.
-	must(t, x.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
+	must(t, x.store.DB().Compact(t.Context(), []byte{0}, []byte{0xff}, false))
 	mustClose(t, x)
 	files := filesOf(t, fs)
 	atOpen, atRead, behind, harmless := 0, 0, 0, 0
@@ -207,7 +209,7 @@ func TestAFullDiskDoesNotKeepFromStopping(t *testing.T) {
 	if err := x.Close(); err == nil {
 		t.Error("closed as if all were written")
 	}
-	if took := time.Since(began); took > 2*closeWithin {
+	if took := time.Since(began); took > 2*disposable.CloseWithin {
 		t.Errorf("took %v", took)
 	}
 	fs.setFail(nil)

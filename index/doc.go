@@ -49,6 +49,8 @@
 //     says why (Open, Index.Discarded). It never stops a start, and what goes wrong
 //     with it later never ends the process (Index.Err).
 //
+// How the store is kept from doing harm is in package disposable.
+//
 // The package knows no frames: what a record changes is its caller's to say. It
 // writes nothing by itself and has no goroutine but Pebble's.
 package index

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/cistern-archive/cistern/index/disposable"
 	"github.com/cistern-archive/cistern/segmentlog"
 )
 
@@ -50,18 +51,24 @@ func TestAnIndexThatDoesNotFitTheLogIsDiscardedAndSaysWhy(t *testing.T) {
 		{"stream", "of stream", func(_ *testing.T, _ vfs.FS, o *Options) { o.Stream = strings.Repeat("f", 32) }},
 		{"ahead", "ahead of the log", func(_ *testing.T, _ vfs.FS, o *Options) { o.Tip = 499 }},
 		{"lost epoch", "epoch 2", func(_ *testing.T, _ vfs.FS, o *Options) { o.Tip, o.Epochs = 2_000_000_000, epochs }},
-		{"spoiled", "damaged", func(t *testing.T, fs vfs.FS, _ *Options) { markSpoiled(options(fs, 0)) }},
+		{"spoiled", "damaged", func(t *testing.T, fs vfs.FS, _ *Options) {
+			f, err := fs.Create(fs.PathJoin(testDir, disposable.SpoiledFile), "unspecified")
+			must(t, err)
+			must(t, f.Close())
+		}},
 		{"schema", "layout", func(t *testing.T, fs vfs.FS, _ *Options) {
-			raw(t, fs, func(x *Index) { must(t, x.db.Set(metaKey(metaSchema), []byte{99}, pebble.NoSync)) })
+			raw(t, fs, func(x *Index) { must(t, x.store.DB().Set(metaKey(metaSchema), []byte{99}, pebble.NoSync)) })
 		}},
 		{"no schema", "layout", func(t *testing.T, fs vfs.FS, _ *Options) {
-			raw(t, fs, func(x *Index) { must(t, x.db.Delete(metaKey(metaSchema), pebble.NoSync)) })
+			raw(t, fs, func(x *Index) { must(t, x.store.DB().Delete(metaKey(metaSchema), pebble.NoSync)) })
 		}},
 		{"no meta", "does not say", func(t *testing.T, fs vfs.FS, _ *Options) {
-			raw(t, fs, func(x *Index) { must(t, x.db.DeleteRange([]byte{spaceMeta}, []byte{spaceMeta + 1}, pebble.NoSync)) })
+			raw(t, fs, func(x *Index) {
+				must(t, x.store.DB().DeleteRange([]byte{spaceMeta}, []byte{spaceMeta + 1}, pebble.NoSync))
+			})
 		}},
 		{"watermark that is no number", "malformed", func(t *testing.T, fs vfs.FS, _ *Options) {
-			raw(t, fs, func(x *Index) { must(t, x.db.Set(metaKey(metaApplied), nil, pebble.NoSync)) })
+			raw(t, fs, func(x *Index) { must(t, x.store.DB().Set(metaKey(metaApplied), nil, pebble.NoSync)) })
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -100,7 +107,7 @@ func raw(t *testing.T, fs vfs.FS, f func(x *Index)) {
 	t.Helper()
 	x := mustOpen(t, options(fs, 1<<50))
 	f(x)
-	must(t, x.db.Flush())
+	must(t, x.store.DB().Flush())
 	mustClose(t, x)
 }
 
@@ -185,11 +192,11 @@ func TestCompactionChangesNothing(t *testing.T) {
 		}
 		switch rng.IntN(6) {
 		case 0:
-			if err := x.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false); err != nil {
+			if err := x.store.DB().Compact(t.Context(), []byte{0}, []byte{0xff}, false); err != nil {
 				t.Fatal(err)
 			}
 		case 1:
-			if err := x.db.Flush(); err != nil {
+			if err := x.store.DB().Flush(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -206,7 +213,7 @@ func TestCompactionChangesNothing(t *testing.T) {
 			t.Errorf("%s: %+v, %v", did, a, err)
 		}
 	}
-	if x.db.Metrics().Compact.Count == 0 {
+	if x.store.DB().Metrics().Compact.Count == 0 {
 		t.Error("nothing was compacted")
 	}
 }

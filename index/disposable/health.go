@@ -1,4 +1,4 @@
-package index
+package disposable
 
 import (
 	"context"
@@ -12,15 +12,20 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// ErrCorrupt says that the index on disk is damaged. It takes nothing more, and is
-// discarded at the next Open.
-var ErrCorrupt = errors.New("index: damaged on disk")
+var (
+	// ErrCorrupt says that a store is damaged on disk. It takes nothing more, and is
+	// discarded at the next Open.
+	ErrCorrupt = errors.New("damaged on disk")
+	// ErrValue is what an owner returns from a walk when a value is not of the form
+	// that it writes: the store is damaged then.
+	ErrValue = errors.New("malformed value")
 
-// errClosed says that the index was closed.
-var errClosed = errors.New("index: closed")
+	errClosed = errors.New("closed")
+)
 
-// health is whether the index can be used.
+// health is whether a store can be used.
 type health struct {
+	name string
 	log  *slog.Logger
 	fs   *patientFS
 	died func() // called once, when dead is set by a failure
@@ -33,6 +38,10 @@ type health struct {
 	failing  error         // why a flush failed; the next that succeeds clears it
 	dead     error         // why nothing can be read or written any more
 	change   chan struct{} // closed when one of these is set
+}
+
+func newHealth(o *Options, fs *patientFS) *health {
+	return &health{name: o.Name, log: o.Logger, fs: fs, change: make(chan struct{})}
 }
 
 // changed returns a channel that is closed when Err may return something else.
@@ -48,10 +57,10 @@ func (h *health) tell() {
 	h.change = make(chan struct{})
 }
 
-// Err returns why the index takes nothing, nil when it does. A full disk passes;
+// Err returns why the store takes nothing, nil when it does. A full disk passes;
 // damage does not.
-func (x *Index) Err() error {
-	h := x.health
+func (s *Store) Err() error {
+	h := s.health
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.dead != nil {
@@ -67,24 +76,24 @@ func (h *health) end() error {
 	return h.dead
 }
 
-// check ends the use of the index when err is of damage, and passes it on.
+// check ends the use of the store when err is of damage, and passes it on.
 func (h *health) check(err error) error {
-	if err == nil || !pebble.IsCorruptionError(err) && !errors.Is(err, errValue) {
+	if err == nil || !pebble.IsCorruptionError(err) && !errors.Is(err, ErrValue) {
 		return err
 	}
-	return h.kill(fmt.Errorf("%w: %w", ErrCorrupt, err))
+	return h.kill(fmt.Errorf("%s: %w: %w", h.name, ErrCorrupt, err))
 }
 
-// kill ends the use of the index. The first reason stays.
+// kill ends the use of the store. The first reason stays.
 func (h *health) kill(err error) error {
 	if h.stop(err) {
-		h.log.Error("the index can no longer be used; it is rebuilt at the next start, and nothing else depends on it", "err", err)
+		h.log.Error("the "+h.name+" can no longer be used; it is filled anew at the next start, and nothing else depends on it", "err", err)
 		h.died()
 	}
 	return err
 }
 
-// stop sets why the index is at its end, and says whether that was open.
+// stop sets why the store is at its end, and says whether that was open.
 func (h *health) stop(err error) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -106,7 +115,7 @@ func (h *health) flushed(info pebble.FlushInfo) {
 	}
 	h.mu.Unlock()
 	if info.Err == nil && was != nil && h.end() == nil {
-		h.log.Info("the index can be written again", "was", was)
+		h.log.Info("the "+h.name+" can be written again", "was", was)
 	}
 }
 
@@ -125,7 +134,7 @@ func (h *health) background(err error) {
 	}
 	h.mu.Unlock()
 	if first {
-		h.log.Warn("the index cannot be written to disk; that is tried again", "err", err, "every", retryAfter)
+		h.log.Warn("the "+h.name+" cannot be written to disk; that is tried again", "err", err, "every", retryAfter)
 	}
 }
 
@@ -134,7 +143,7 @@ func (h *health) listener() *pebble.EventListener {
 		FlushEnd:        h.flushed,
 		BackgroundError: h.background,
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
-			_ = h.kill(fmt.Errorf("%w: %s: %w", ErrCorrupt, info.Path, info.Details)) // it is kept
+			_ = h.kill(fmt.Errorf("%s: %w: %s: %w", h.name, ErrCorrupt, info.Path, info.Details)) // it is kept
 		},
 	}
 }
@@ -159,9 +168,9 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 // left as it is until the process ends. While a store is being opened, returning is
 // what lets Open return the error.
 func (l pebbleLog) Fatalf(format string, args ...any) {
-	err := fmt.Errorf("index: "+format, args...)
+	err := fmt.Errorf(l.h.name+": "+format, args...)
 	if !l.h.opened.Load() {
-		l.h.log.Debug("the index could not be opened", "err", err)
+		l.h.log.Debug("the "+l.h.name+" could not be opened", "err", err)
 		return
 	}
 	l.h.abandoned.Store(true)
