@@ -47,6 +47,8 @@ type Log struct {
 	stopped chan struct{} // the committer returned
 	failed  chan struct{} // closed at the first failure
 
+	closeOnce func() error
+
 	sealer     *sealer // nil: hot files stay as they are
 	sealWake   chan struct{}
 	sealerDone chan struct{}
@@ -160,8 +162,11 @@ func (l *Log) stop(err error) {
 }
 
 // Close commits what was appended, writes the closing mark and the next number,
-// and releases the directory. It returns the failure when the log had one.
-func (l *Log) Close() error {
+// and releases the directory. It returns the failure when the log had one, and the
+// same when it is called again.
+func (l *Log) Close() error { return l.closeOnce() }
+
+func (l *Log) close() error {
 	l.stop(ErrClosed)
 	<-l.stopped
 	l.stopSealer()

@@ -99,6 +99,13 @@ func TestAppendAfterCloseSaysSo(t *testing.T) {
 	}
 }
 
+func TestClosingAgainChangesNothing(t *testing.T) {
+	l := mustOpen(t, testOptions(vfs.NewMem()))
+	mustAppend(t, l, 0)
+	mustClose(t, l)
+	mustClose(t, l)
+}
+
 func TestAClockBehindTheLogStopsTheStart(t *testing.T) {
 	o := testOptions(vfs.NewMem())
 	l := mustOpen(t, o)

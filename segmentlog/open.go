@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -27,6 +28,7 @@ func Open(o Options) (*Log, error) {
 		wake: make(chan struct{}, 1), stopped: make(chan struct{}), failed: make(chan struct{}),
 		sealWake: make(chan struct{}, 1), sealerDone: make(chan struct{}),
 	}
+	l.closeOnce = sync.OnceValue(l.close)
 	l.room.L = &l.mu
 	l.clock = newClockGuard(&l.opts)
 	l.pending.reset()
