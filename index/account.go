@@ -105,6 +105,13 @@ func (a *Account) Merge(later *Account) {
 	a.bound(false)
 }
 
+// Apply merges the next run of records into a, which is all that the log before it
+// says of the account.
+func (a *Account) Apply(change *Account) {
+	a.Merge(change)
+	a.bound(true)
+}
+
 // bound forgets marks beyond those that are kept. whole says that nothing older is
 // to come.
 func (a *Account) bound(whole bool) {

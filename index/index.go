@@ -75,6 +75,10 @@ func (x *Index) Discarded() string { return x.store.Discarded() }
 // damage does not.
 func (x *Index) Err() error { return x.store.Err() }
 
+// Failed is closed when nothing can be read or written any more, by damage or by
+// Close; Err says why. Open then makes a new one.
+func (x *Index) Failed() <-chan struct{} { return x.store.Failed() }
+
 // Persist begins to write to disk what is only in memory, so that a crash from then
 // on loses no more than what comes after. It waits for the last such write, if that
 // still runs, but not for this one.

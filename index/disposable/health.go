@@ -37,11 +37,12 @@ type health struct {
 	flushErr error         // of the last flush, which may be none of disk
 	failing  error         // why a flush failed; the next that succeeds clears it
 	dead     error         // why nothing can be read or written any more
+	ended    chan struct{} // closed when dead is set
 	change   chan struct{} // closed when one of these is set
 }
 
 func newHealth(o *Options, fs *patientFS) *health {
-	return &health{name: o.Name, log: o.Logger, fs: fs, change: make(chan struct{})}
+	return &health{name: o.Name, log: o.Logger, fs: fs, change: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // changed returns a channel that is closed when Err may return something else.
@@ -68,6 +69,10 @@ func (s *Store) Err() error {
 	}
 	return h.failing
 }
+
+// Failed is closed when nothing can be read or written any more, by damage or by
+// Close; Err says why. Open then makes a new one.
+func (s *Store) Failed() <-chan struct{} { return s.health.ended }
 
 // end is why nothing can be read any more, nil while it can.
 func (h *health) end() error {
@@ -101,6 +106,7 @@ func (h *health) stop(err error) bool {
 		return false
 	}
 	h.dead = err
+	close(h.ended)
 	h.tell()
 	return true
 }

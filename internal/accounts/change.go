@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"github.com/cistern-archive/cistern/index"
 	"github.com/cistern-archive/cistern/internal/verify"
 	"github.com/cistern-archive/cistern/segmentlog"
 )
@@ -10,44 +11,54 @@ type Repo = verify.State
 
 // Change is what one record of the log changes about its account.
 type Change struct {
+	At      uint64 // the record's seq in the log
 	Host    string // "" for an event of our own
 	Epoch   uint64
-	Seq     uint64
+	Seq     uint64 // the host's
 	Verdict segmentlog.Verdict
 	Repo    Repo    // of a #commit or #sync; zero for others
-	Status  *Status // of an #account as its sender gave it; nil for others and when that is not known
+	Status  *Status // of an #account as its host gave it, or as we set it; nil for others
 }
 
-// apply is the one way in which an entry changes. A Rewritten event's frame no
-// longer has the host's word, so a rebuilt table may lack an upstream status that
-// the live one knew; the account's local status covers it for as long as it lasts.
-func (e *entry) apply(c *Change) {
+// Into writes the change into a as the index keeps it; a keeps the room of its marks.
+// It is the one place that says what a record means: the table in memory and the
+// index on disk both apply what it makes.
+func (c *Change) Into(a *index.Account) {
+	*a = index.Account{Marks: a.Marks[:0]}
 	if c.Host != "" {
-		host := e.raise(c.Host, c.Epoch, c.Seq)
+		a.Marks = append(a.Marks, index.Mark{Host: c.Host, At: c.At, Epoch: c.Epoch, Seq: c.Seq})
 		if c.Verdict.Has(segmentlog.Authority) {
-			e.host = host
+			a.Set |= index.HostField
+			a.Host = c.Host
 		}
 	}
 	if c.Status != nil {
-		e.setStatus(*c.Status, c.Verdict)
+		c.setStatus(a)
 	}
-	if c.Repo.Known() {
-		e.repo.set(c.Repo)
+	if r := &c.Repo; len(r.Rev) == index.RevSize && len(r.Data) == index.CIDSize && len(r.Commit) == index.CIDSize {
+		a.Set |= index.RepoField
+		copy(a.Repo.Rev[:], r.Rev)
+		copy(a.Repo.Data[:], r.Data)
+		copy(a.Repo.Commit[:], r.Commit)
 	}
 }
 
 // setStatus takes a host's word as upstream status. An event of our own that says
 // active holds for both; one that says deleted tells that the DID was given up;
 // any other is a decision of ours.
-func (e *entry) setStatus(s Status, v segmentlog.Verdict) {
+func (c *Change) setStatus(a *index.Account) {
+	s := *c.Status
 	switch {
-	case !v.Has(segmentlog.Local):
-		e.upstream = pack(s)
+	case !c.Verdict.Has(segmentlog.Local):
+		a.Set |= index.Upstream
+		a.Upstream = s
 	case !s.Inactive:
-		e.upstream, e.local = pack(s), pack(s)
+		a.Set |= index.Upstream | index.Local
 	case s.Reason == Deleted:
-		e.upstream = pack(s)
+		a.Set |= index.Upstream
+		a.Upstream = s
 	default:
-		e.local = pack(s)
+		a.Set |= index.Local
+		a.Local = s
 	}
 }

@@ -1,140 +1,68 @@
 package accounts
 
 import (
-	"slices"
 	"unique"
+
+	"github.com/cistern-archive/cistern/index"
 )
 
-// cidLen is the length of a binary CIDv1 with SHA-256, the only form that the
-// repository page allows and the verifier accepts.
-const cidLen = 36
-
-// maxMarks bounds the hosts remembered for an account. An account moves seldom; what
-// a mark that fell out could have told apart, rev order still does.
-const maxMarks = 8
-
-// entry is an account packed: about 220 bytes with its DID and map cell.
+// entry is an account in memory.
 type entry struct {
-	host            unique.Handle[string]
-	upstream, local packed
-	repo            packedRepo
-	first           mark   // most accounts know one host
-	more            []mark // the others, oldest first
+	acct index.Account
+	rev  string // acct.Repo.Rev as text, "" when no state is known
+	last uint64 // the newest record that is in it; 0 when it is as the store had it
+	used bool   // since the table last looked for something to forget
 }
 
-// mark is the highest event of a host that is in the log.
-type mark struct {
-	host       unique.Handle[string]
-	epoch, seq uint64
-}
+// entryBytes is about what an entry costs with its DID, its map cell and one mark.
+const entryBytes = 384
 
-func (m mark) before(o mark) bool {
-	return m.epoch < o.epoch || (m.epoch == o.epoch && m.seq < o.seq)
-}
-
-var noHost unique.Handle[string]
-
-// mark returns what is known of a host, by its name: comparing beats looking it up.
-func (e *entry) mark(host string) *mark {
-	if e.first.host == noHost {
-		return nil
+// newEntry takes what the store knows. Hosts' names are shared between accounts.
+func newEntry(a index.Account) *entry {
+	e := &entry{acct: a}
+	if a.Set.Has(index.RepoField) {
+		e.rev = string(a.Repo.Rev[:])
 	}
-	if e.first.host.Value() == host {
-		return &e.first
+	e.acct.Host = shared(a.Host)
+	for i := range e.acct.Marks {
+		e.acct.Marks[i].Host = shared(e.acct.Marks[i].Host)
 	}
-	for i := range e.more {
-		if e.more[i].host.Value() == host {
-			return &e.more[i]
+	e.acct.Upstream.Reason, e.acct.Local.Reason = shared(a.Upstream.Reason), shared(a.Local.Reason)
+	return e
+}
+
+func shared(s string) string {
+	if s == "" {
+		return ""
+	}
+	return unique.Make(s).Value()
+}
+
+// apply changes the entry by a record. scratch is room for what it says.
+func (e *entry) apply(c *Change, scratch *index.Account) {
+	c.Into(scratch)
+	e.acct.Apply(scratch)
+	if scratch.Set.Has(index.RepoField) {
+		e.rev = c.Repo.Rev
+	}
+	e.last = max(e.last, c.At)
+}
+
+// mark returns what is known of a host.
+func (e *entry) mark(host string) *index.Mark {
+	for i := range e.acct.Marks {
+		if e.acct.Marks[i].Host == host {
+			return &e.acct.Marks[i]
 		}
 	}
 	return nil
 }
 
-// raise stores a host's mark unless it is already as high, and returns the host.
-func (e *entry) raise(host string, epoch, seq uint64) unique.Handle[string] {
-	m := mark{epoch: epoch, seq: seq}
-	if at := e.mark(host); at != nil {
-		m.host = at.host
-		if at.before(m) {
-			*at = m
-		}
-		return m.host
-	}
-	m.host = unique.Make(host)
-	switch {
-	case e.first.host == noHost:
-		e.first = m
-	case len(e.more) < maxMarks-1:
-		e.more = append(e.more, m)
-	default:
-		e.forget()
-		e.more = append(e.more, m)
-	}
-	return m.host
-}
-
-// forget drops the oldest mark that is not of the account's present host.
-func (e *entry) forget() {
-	i := 0
-	if e.first.host != e.host {
-		e.first = e.more[0]
-	} else if e.more[0].host == e.host {
-		i = 1
-	}
-	e.more = slices.Delete(e.more, i, i+1)
-}
-
-// packed is a Status whose reason is shared between accounts.
-type packed struct {
-	reason   unique.Handle[string]
-	inactive bool
-}
-
-func pack(s Status) packed {
-	if !s.Inactive {
-		return packed{}
-	}
-	return packed{reason: unique.Make(s.Reason), inactive: true}
-}
-
-func (p packed) status() Status {
-	if !p.inactive {
-		return Status{}
-	}
-	return Status{Inactive: true, Reason: p.reason.Value()}
-}
-
-// packedRepo is a Repo without slice headers.
-type packedRepo struct {
-	rev          string
-	data, commit [cidLen]byte
-}
-
-// set stores r. A state that is not of the one form that the verifier accepts is
-// not stored: the account then counts as first seen again.
-func (p *packedRepo) set(r Repo) {
-	if len(r.Data) != cidLen || len(r.Commit) != cidLen {
-		*p = packedRepo{}
-		return
-	}
-	p.rev = r.Rev
-	copy(p.data[:], r.Data)
-	copy(p.commit[:], r.Commit)
-}
-
-// repo aliases p.
-func (p *packedRepo) repo() Repo {
-	if p.rev == "" {
-		return Repo{}
-	}
-	return Repo{Rev: p.rev, Data: p.data[:], Commit: p.commit[:]}
-}
-
 // account aliases e.
 func (e *entry) account() Account {
-	a := Account{Upstream: e.upstream.status(), Local: e.local.status(), Repo: e.repo.repo()}
-	if e.host != noHost {
-		a.Host = e.host.Value()
+	a := Account{Upstream: e.acct.Upstream, Local: e.acct.Local, Host: e.acct.Host}
+	if e.rev != "" {
+		a.Repo = Repo{Rev: e.rev, Data: e.acct.Repo.Data[:], Commit: e.acct.Repo.Commit[:]}
 	}
 	return a
 }

@@ -1,11 +1,10 @@
 package accounts
 
+import "github.com/cistern-archive/cistern/index"
+
 // Status is an account's hosting status (the account page of the AT Protocol
 // specification). The zero value is active.
-type Status struct {
-	Inactive bool
-	Reason   string // "takendown", "suspended", "deleted", "deactivated", …; may be ""
-}
+type Status = index.Status
 
 // Reasons that something is decided by.
 const (

@@ -3,29 +3,55 @@ package accounts
 import (
 	"bytes"
 	"hash/maphash"
-	"iter"
 	"strings"
 	"sync"
+	"sync/atomic"
+
+	"github.com/cistern-archive/cistern/index"
 )
 
 // stripes is how many accounts can be held at once, at best. A collision costs a
 // wait of one verification.
 const stripes = 4096
 
+// Store is where accounts are that the table does not have: the index.
+type Store interface {
+	// Account returns what the records up to Applied say of an account.
+	Account(did string) (a index.Account, found bool, err error)
+	// Applied is the seq of the last record that Account knows of.
+	Applied() uint64
+}
+
+// Options of a Table. The zero value is a table that has everything in memory.
+type Options struct {
+	Store      Store // nil: nothing is known but what is applied, and nothing is forgotten
+	CacheBytes int64 // about what the table may keep; 256 MiB
+}
+
 // Table is the accounts of a log. It is safe for concurrent use.
 type Table struct {
-	seed  maphash.Seed
-	order [stripes]sync.Mutex // held while an account's event is decided and appended
-	data  [stripes]stripe     // short: guards the memory
+	store  Store
+	cap    int // entries a stripe
+	seed   maphash.Seed
+	order  [stripes]sync.Mutex // held while an account's event is decided and appended
+	data   [stripes]stripe     // short: guards the memory
+	misses atomic.Uint64
+	size   atomic.Int64
 }
 
 type stripe struct {
-	mu sync.RWMutex
-	m  map[string]*entry
+	mu      sync.RWMutex
+	m       map[string]*entry
+	scratch index.Account
 }
 
-// NewTable returns an empty table.
-func NewTable() *Table { return &Table{seed: maphash.MakeSeed()} }
+// NewTable returns a table in front of a store.
+func NewTable(o Options) *Table {
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 256 << 20
+	}
+	return &Table{store: o.Store, cap: max(1, int(o.CacheBytes/entryBytes/stripes)), seed: maphash.MakeSeed()}
+}
 
 // Held is an account that its holder alone may change, until Release.
 type Held struct {
@@ -36,15 +62,78 @@ type Held struct {
 }
 
 // Acquire waits for the account and holds it. The holder may wait for the log but
-// never for the network, nor for another account.
-func (t *Table) Acquire(did string) Held {
+// never for the network, nor for another account. An error is the store's: nothing is
+// held then, and nothing may be decided about the account.
+func (t *Table) Acquire(did string) (Held, error) {
 	i := maphash.String(t.seed, did) % stripes
 	t.order[i].Lock()
 	s := &t.data[i]
 	s.mu.RLock()
 	e := s.m[did]
 	s.mu.RUnlock()
-	return Held{t: t, i: i, did: did, e: e}
+	h := Held{t: t, i: i, did: did, e: e}
+	if e != nil {
+		e.used = true
+		return h, nil
+	}
+	if t.store != nil {
+		if err := h.load(); err != nil {
+			t.order[i].Unlock()
+			return Held{}, err
+		}
+	}
+	return h, nil
+}
+
+// load asks the store.
+func (h *Held) load() error {
+	h.t.misses.Add(1)
+	a, found, err := h.t.store.Account(h.did)
+	if err != nil || !found {
+		return err
+	}
+	s := &h.t.data[h.i]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.insert(s, newEntry(a))
+	return nil
+}
+
+// insert puts a new entry into its stripe, and forgets another one where there are
+// too many. Called with both locks of the stripe.
+func (h *Held) insert(s *stripe, e *entry) {
+	if s.m == nil {
+		s.m = make(map[string]*entry)
+	}
+	h.t.forget(s)
+	h.e = e
+	s.m[strings.Clone(h.did)] = e
+	h.t.size.Add(1)
+}
+
+// maxForget bounds the entries that are looked at for one that comes in.
+const maxForget = 8
+
+// forget drops entries that were not used lately and that the store has whole. A map
+// is walked from a random place.
+func (t *Table) forget(s *stripe) {
+	if t.store == nil || len(s.m) < t.cap {
+		return
+	}
+	applied, looked := t.store.Applied(), 0
+	for did, e := range s.m {
+		switch {
+		case e.last > applied:
+		case e.used:
+			e.used = false
+		default:
+			delete(s.m, did)
+			t.size.Add(-1)
+		}
+		if looked++; looked == maxForget || len(s.m) < t.cap {
+			return
+		}
+	}
 }
 
 // Release lets the next holder in.
@@ -65,7 +154,7 @@ func (h *Held) Seen(host string, epoch, seq uint64) bool {
 		return false
 	}
 	m := h.e.mark(host)
-	return m != nil && !m.before(mark{epoch: epoch, seq: seq})
+	return m != nil && (epoch < m.Epoch || epoch == m.Epoch && seq <= m.Seq)
 }
 
 // Apply changes the account by a record that is in the log.
@@ -74,32 +163,30 @@ func (h *Held) Apply(c *Change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if h.e == nil {
-		if s.m == nil {
-			s.m = make(map[string]*entry)
-		}
-		h.e = new(entry)
-		s.m[strings.Clone(h.did)] = h.e
+		h.insert(s, new(entry))
 	}
-	h.e.apply(c)
-}
-
-// Apply changes an account by a record, when the table is rebuilt in log order.
-func (t *Table) Apply(did string, c *Change) {
-	h := t.Acquire(did)
-	defer h.Release()
-	h.Apply(c)
+	h.e.used = true
+	h.e.apply(c, &s.scratch)
 }
 
 // Get returns a copy of what is known of an account, and whether anything is.
-func (t *Table) Get(did string) (Account, bool) {
+func (t *Table) Get(did string) (Account, bool, error) {
 	s := &t.data[maphash.String(t.seed, did)%stripes]
 	s.mu.RLock()
-	defer s.mu.RUnlock()
 	e, ok := s.m[did]
-	if !ok {
-		return Account{}, false
+	if ok {
+		defer s.mu.RUnlock()
+		return e.copied(), true, nil
 	}
-	return e.copied(), true
+	s.mu.RUnlock()
+	if t.store == nil {
+		return Account{}, false, nil
+	}
+	a, found, err := t.store.Account(did)
+	if err != nil || !found {
+		return Account{}, false, err
+	}
+	return newEntry(a).account(), true, nil
 }
 
 func (e *entry) copied() Account {
@@ -109,40 +196,11 @@ func (e *entry) copied() Account {
 	return a
 }
 
-// Len counts the accounts.
-func (t *Table) Len() int {
-	n := 0
-	for i := range t.data {
-		s := &t.data[i]
-		s.mu.RLock()
-		n += len(s.m)
-		s.mu.RUnlock()
-	}
-	return n
+// Stats are figures of a table.
+type Stats struct {
+	Accounts int64  // in memory
+	Misses   uint64 // accounts that the store was asked for
 }
 
-// All walks over copies of all accounts, in no order. Accounts that change meanwhile
-// come as they were before or after.
-func (t *Table) All() iter.Seq2[string, Account] {
-	type pair struct {
-		did string
-		a   Account
-	}
-	return func(yield func(string, Account) bool) {
-		var batch []pair
-		for i := range t.data {
-			s := &t.data[i]
-			batch = batch[:0]
-			s.mu.RLock()
-			for did, e := range s.m {
-				batch = append(batch, pair{did, e.copied()})
-			}
-			s.mu.RUnlock()
-			for _, p := range batch {
-				if !yield(p.did, p.a) {
-					return
-				}
-			}
-		}
-	}
-}
+// Stats returns them.
+func (t *Table) Stats() Stats { return Stats{Accounts: t.size.Load(), Misses: t.misses.Load()} }

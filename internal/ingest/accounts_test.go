@@ -20,9 +20,9 @@ import (
 
 func (r *rig) account(did string) accounts.Account {
 	r.t.Helper()
-	a, ok := r.accounts.Get(did)
-	if !ok {
-		r.t.Fatalf("nothing is known of %s", did)
+	a, ok, err := r.accounts.Get(did)
+	if !ok || err != nil {
+		r.t.Fatalf("nothing is known of %s: %v", did, err)
 	}
 	return a
 }
@@ -245,7 +245,7 @@ func TestWhatWeTookDownStaysDownWhateverItsHostSays(t *testing.T) {
 	r := newRig(t, n.PLCURL(), &memLog{}, nil)
 	h, a := n.Host(0), n.Host(0).Account(0)
 	down := accounts.StatusOf(false, accounts.TakenDown)
-	r.accounts.Apply(a.DID, &accounts.Change{Verdict: segmentlog.Local, Status: &down})
+	r.apply(a.DID, &accounts.Change{Verdict: segmentlog.Local, Status: &down})
 	r.addHosts(n.HostURLs()...)
 	if _, err := h.Post(a); err != nil {
 		t.Fatal(err)

@@ -56,6 +56,12 @@ func parseHost(raw string, trusted bool) (address, error) {
 	return a, nil
 }
 
+// CheckHost says what is wrong with a host as AddHost would take it.
+func CheckHost(rawURL string, trusted bool) error {
+	_, err := parseHost(rawURL, trusted)
+	return err
+}
+
 func (a *address) subscribeURL(cursor uint64) string {
 	scheme := "ws"
 	if a.secure {

@@ -53,11 +53,11 @@ func BenchmarkAdmit(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		if i%events == 0 { // a relay that knows nothing yet
 			b.StopTimer()
-			m, err := New(Options{Log: log, Resolver: resolver, Accounts: accounts.NewTable()})
+			m, err := New(Options{Log: log, Resolver: resolver, Accounts: accounts.NewTable(accounts.Options{})})
 			if err != nil {
 				b.Fatal(err)
 			}
-			h := newHost(m, address{name: n.Host(0).Name, trusted: true}, nil)
+			h := newHost(m, address{name: n.Host(0).Name, trusted: true}, Position{})
 			r = &reader{h: h, win: h.window()}
 			b.StartTimer()
 		}

@@ -63,7 +63,11 @@ func (o outcome) unless(q question) outcome {
 // decide holds the account, checks the event against what the log knows of it, and
 // appends it or says why not. It asks nobody anything.
 func (h *host) decide(s *subject) outcome {
-	held := h.m.accounts.Acquire(s.ev.DID)
+	held, err := h.m.accounts.Acquire(s.ev.DID)
+	if err != nil {
+		h.m.fail(err)
+		return outcome{undecided: true}
+	}
 	defer held.Release()
 	if held.Seen(h.addr.name, s.win.epoch, s.ev.Seq) { // T9
 		return outcome{rej: duplicate}
@@ -169,11 +173,12 @@ func (h *host) append(s *subject, held *accounts.Held, key []byte, v segmentlog.
 		Head:      s.ev.Head,
 		Tail:      s.ev.Tail,
 	}
-	if !h.m.append(&entry) {
+	at, ok := h.m.append(&entry)
+	if !ok {
 		return outcome{undecided: true}
 	}
 	held.Apply(&accounts.Change{
-		Host: entry.Host, Epoch: entry.HostEpoch, Seq: entry.HostSeq, Verdict: v, Repo: repo, Status: status,
+		At: at, Host: entry.Host, Epoch: entry.HostEpoch, Seq: entry.HostSeq, Verdict: v, Repo: repo, Status: status,
 	})
 	h.m.metrics.accepted[s.ev.Kind].Inc()
 	return outcome{}
@@ -183,26 +188,27 @@ func (h *host) append(s *subject, held *accounts.Held, key []byte, v segmentlog.
 func (h *host) appendOwn(did string, held *accounts.Held, status accounts.Status) outcome {
 	ev := frame.NewAccount(did, h.m.opts.Now(), !status.Inactive, status.Reason)
 	entry := segmentlog.Entry{DID: did, Verdict: segmentlog.Local, Head: ev.Head, Tail: ev.Tail}
-	if !h.m.append(&entry) {
+	at, ok := h.m.append(&entry)
+	if !ok {
 		return outcome{undecided: true}
 	}
-	held.Apply(&accounts.Change{Verdict: entry.Verdict, Status: &status})
+	held.Apply(&accounts.Change{At: at, Verdict: entry.Verdict, Status: &status})
 	h.m.metrics.local.Inc()
 	return outcome{}
 }
 
-// append says whether the entry is in the log. Once it is not, nothing more is: an
+// append gives the entry its seq, and says whether it is in the log. Once it is not, nothing more is: an
 // event that was left undecided must not be followed by a later one of its account.
-func (m *Manager) append(e *segmentlog.Entry) bool {
+func (m *Manager) append(e *segmentlog.Entry) (seq uint64, ok bool) {
 	if m.appending.Err() != nil {
-		return false
+		return 0, false
 	}
-	_, err := m.opts.Log.Append(m.appending, e)
+	seq, err := m.opts.Log.Append(m.appending, e)
 	if err == nil {
-		return true
+		return seq, true
 	}
 	if m.appending.Err() == nil {
 		m.fail(err)
 	}
-	return false
+	return 0, false
 }

@@ -6,7 +6,7 @@
 // an account's status or a clock are here (T1, T2, T4, T5, T8 to T17, the refresh of
 // T26); the form of a frame is package frame's, the proofs are package verify's. It
 // stores nothing but the log's entries: accounts, marks, host epochs and cursors are
-// rebuilt from the log by Restore.
+// derived from the log by others, and given to it.
 //
 // Invariants:
 //   - Events of one account from one host are decided in the order in which they came;

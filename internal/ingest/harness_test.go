@@ -14,7 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/cistern-archive/cistern/index"
 	"github.com/cistern-archive/cistern/internal/accounts"
+	"github.com/cistern-archive/cistern/internal/derive"
+	"github.com/cistern-archive/cistern/internal/frame"
 	"github.com/cistern-archive/cistern/internal/identity"
 	"github.com/cistern-archive/cistern/internal/netsim"
 	"github.com/cistern-archive/cistern/segmentlog"
@@ -83,7 +86,7 @@ type rig struct {
 // restored first.
 func newRig(t *testing.T, plcURL string, log *memLog, change func(*Options)) *rig {
 	t.Helper()
-	r := &rig{t: t, log: log, reg: prometheus.NewRegistry(), accounts: accounts.NewTable()}
+	r := &rig{t: t, log: log, reg: prometheus.NewRegistry(), accounts: accounts.NewTable(accounts.Options{})}
 	logger := slog.New(slog.DiscardHandler)
 	if os.Getenv("INGEST_TEST_LOG") != "" {
 		logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -101,16 +104,48 @@ func newRig(t *testing.T, plcURL string, log *memLog, change func(*Options)) *ri
 	if change != nil {
 		change(&opts)
 	}
+	opts.Positions = r.restore()
 	if r.m, err = New(opts); err != nil {
 		t.Fatal(err)
 	}
-	for _, rec := range log.all() {
-		if err := r.m.Restore(&rec); err != nil {
-			t.Fatal(err)
-		}
-	}
 	t.Cleanup(r.stop)
 	return r
+}
+
+// restore applies the log to the accounts and returns where hosts are read on.
+func (r *rig) restore() (positions []Position) {
+	r.t.Helper()
+	hosts := make(map[string]*index.Host)
+	var ev frame.Event
+	for _, rec := range r.log.all() {
+		var c accounts.Change
+		if err := derive.ChangeOf(&rec, &ev, &c); err != nil {
+			r.t.Fatal(err)
+		}
+		r.apply(string(rec.DID), &c)
+		if c.Host == "" {
+			continue
+		}
+		if hosts[c.Host] == nil {
+			hosts[c.Host] = new(index.Host)
+		}
+		hosts[c.Host].Raise(rec.HostEpoch, rec.HostFloor)
+	}
+	for name, h := range hosts {
+		positions = append(positions, Position{Host: name, Epoch: h.Epoch, Floor: h.Cursor})
+	}
+	return positions
+}
+
+// apply changes an account as a record of the log would.
+func (r *rig) apply(did string, c *accounts.Change) {
+	r.t.Helper()
+	held, err := r.accounts.Acquire(did)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer held.Release()
+	held.Apply(c)
 }
 
 func (r *rig) stop() {
@@ -263,11 +298,12 @@ func (r *rig) sameTruth(n *netsim.Network) {
 func (r *rig) sameDerived() {
 	r.t.Helper()
 	rebuilt := newRig(r.t, "http://127.0.0.1:1", r.log, nil)
-	if live, again := r.accounts.Len(), rebuilt.accounts.Len(); live != again {
+	if live, again := r.accounts.Stats().Accounts, rebuilt.accounts.Stats().Accounts; live != again {
 		r.t.Errorf("%d accounts live, %d rebuilt from the log", live, again)
 	}
-	for did, a := range r.accounts.All() {
-		b, _ := rebuilt.accounts.Get(did)
+	for _, rec := range r.log.all() {
+		did := string(rec.DID)
+		a, b := r.account(did), rebuilt.account(did)
 		if a.Host != b.Host || a.Upstream != b.Upstream || a.Local != b.Local || a.Repo.Rev != b.Repo.Rev ||
 			!bytes.Equal(a.Repo.Data, b.Repo.Data) || !bytes.Equal(a.Repo.Commit, b.Repo.Commit) {
 			r.t.Errorf("%s differs:\nlive    %+v\nrebuilt %+v", did, a, b)

@@ -38,10 +38,7 @@ type host struct {
 	lastErr   error
 }
 
-func newHost(m *Manager, addr address, from *position) *host {
-	if from == nil {
-		from = new(position)
-	}
+func newHost(m *Manager, addr address, from Position) *host {
 	h := &host{
 		m:          m,
 		addr:       addr,
@@ -51,7 +48,7 @@ func newHost(m *Manager, addr address, from *position) *host {
 		rekeys:     newRecent(m.opts.Bounds.RefreshEvery, 1),
 		identities: newRecent(m.opts.Bounds.RefreshEvery, identityBurst),
 		statuses:   newStatusCache(m.opts.Bounds.StatusEvery),
-		win:        newWindow(from.epoch, from.floor),
+		win:        newWindow(from.Epoch, from.Floor),
 	}
 	h.received = m.metrics.received.WithLabelValues(h.label)
 	h.queues.init(h)

@@ -9,16 +9,12 @@ import (
 	"time"
 
 	"github.com/cistern-archive/cistern/internal/accounts"
-	"github.com/cistern-archive/cistern/internal/frame"
 )
 
 // Errors of a Manager.
 var (
 	// ErrStopped: the Manager was stopped; nothing more is read.
 	ErrStopped = errors.New("ingest: stopped")
-	// ErrStarted: Restore came after the first AddHost; the log must be applied
-	// before any host speaks.
-	ErrStarted = errors.New("ingest: hosts are already being read")
 )
 
 // Manager reads hosts and appends what they may say. It is safe for concurrent use.
@@ -39,18 +35,17 @@ type Manager struct {
 	failOnce           sync.Once
 	wg                 sync.WaitGroup
 
-	mu        sync.Mutex
-	restoring frame.Event // Restore's own
-	verifiers sync.Pool   // of *verify.Verifier, which are too large for one a host
+	verifiers sync.Pool // of *verify.Verifier, which are too large for one a host
 
-	hosts    map[string]*host     // being read, by name
-	restored map[string]*position // from the log, by name
-	stopped  bool
-	err      error
+	mu      sync.Mutex
+	hosts   map[string]*host    // being read, by name
+	from    map[string]Position // where hosts that the log has are read on, by name
+	stopped bool
+	err     error
 }
 
-// New returns a Manager that reads nothing yet. Apply the log with Restore, then add
-// hosts; end it with Stop.
+// New returns a Manager that reads nothing yet: add hosts, and end it with Stop.
+// Options.Accounts and Options.Positions must have the whole log.
 func New(opts Options) (*Manager, error) {
 	if opts.Log == nil || opts.Resolver == nil || opts.Accounts == nil {
 		return nil, errors.New("ingest: Log, Resolver and Accounts must be set")
@@ -63,7 +58,10 @@ func New(opts Options) (*Manager, error) {
 		metrics:  newMetrics(opts.Registerer),
 		failed:   make(chan struct{}),
 		hosts:    make(map[string]*host),
-		restored: make(map[string]*position),
+		from:     make(map[string]Position, len(opts.Positions)),
+	}
+	for _, p := range opts.Positions {
+		m.from[p.Host] = p
 	}
 	m.dial.opts, m.dial.userAgent = opts.Dial, opts.UserAgent
 	m.statuses = newStatusAsker(&m.opts)
@@ -89,7 +87,7 @@ func (m *Manager) AddHost(rawURL string, trusted bool) error {
 	if _, ok := m.hosts[addr.name]; ok {
 		return nil
 	}
-	h := newHost(m, addr, m.restored[addr.name])
+	h := newHost(m, addr, m.from[addr.name])
 	m.hosts[addr.name] = h
 	m.wg.Go(h.run)
 	return nil
@@ -117,23 +115,24 @@ func (m *Manager) Hosts() []HostInfo {
 	return infos
 }
 
-// Failed is closed when the log no longer takes events; Err says why.
+// Failed is closed when the log no longer takes events, or accounts can no longer be
+// read; Err says why.
 func (m *Manager) Failed() <-chan struct{} { return m.failed }
 
-// Err is the log's error after Failed, else nil.
+// Err is the error after Failed, else nil.
 func (m *Manager) Err() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.err
 }
 
-// fail ends all work because the log takes no more.
+// fail ends all work because nothing can be decided or logged any more.
 func (m *Manager) fail(err error) {
 	m.failOnce.Do(func() {
 		m.mu.Lock()
 		m.err = err
 		m.mu.Unlock()
-		m.log.Error("the log takes no more events; reading stops", "err", err)
+		m.log.Error("events can no longer be decided or logged; reading stops", "err", err)
 		m.stopReading()
 		m.stopAppending(err)
 		close(m.failed)

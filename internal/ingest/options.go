@@ -29,11 +29,21 @@ type Resolver interface {
 	PastKeys(ctx context.Context, did string, at time.Time) ([]*signing.Key, error)
 }
 
+// Pacer holds reading back while what comes after the log is too far behind.
+type Pacer interface {
+	Behind() bool
+	Wait(ctx context.Context) // until Behind is false or ctx ends
+}
+
 // Options of a Manager. Log, Resolver and Accounts must be set.
 type Options struct {
 	Log      Log
 	Resolver Resolver
 	Accounts *accounts.Table
+	// Positions are those of the hosts that the log has events of.
+	Positions []Position
+	// Pace, when set, may hold reading back.
+	Pace Pacer
 
 	Registerer prometheus.Registerer // nil: metrics are kept but not exposed
 	Logger     *slog.Logger

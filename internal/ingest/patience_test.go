@@ -45,7 +45,7 @@ func bubbleManager(t *testing.T, host string, dial func(i int) (net.Conn, error)
 	t.Helper()
 	i := -1
 	m, err := New(Options{
-		Log: &memLog{}, Resolver: believer{host}, Accounts: accounts.NewTable(),
+		Log: &memLog{}, Resolver: believer{host}, Accounts: accounts.NewTable(accounts.Options{}),
 		Dial: DialOptions{
 			Jitter: func(d time.Duration) time.Duration { return d },
 			DialTrusted: func(context.Context, string, string) (net.Conn, error) {

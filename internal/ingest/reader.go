@@ -32,6 +32,7 @@ type reader struct {
 func (h *host) read(ctx context.Context, up *upstream, win *window, cursor uint64) error {
 	r := &reader{h: h, up: up, win: win, cursor: cursor}
 	for ctx.Err() == nil {
+		h.pace(ctx, up)
 		m := getMessage()
 		fits, err := up.next(m)
 		if err != nil {
@@ -58,6 +59,17 @@ func (h *host) read(ctx context.Context, up *upstream, win *window, cursor uint6
 		}
 	}
 	return ErrStopped
+}
+
+// pace waits while nothing more should be read. That is nobody's silence.
+func (h *host) pace(ctx context.Context, up *upstream) {
+	p := h.m.opts.Pace
+	if p == nil || !p.Behind() {
+		return
+	}
+	up.paused.Store(true)
+	defer up.paused.Store(false)
+	p.Wait(ctx)
 }
 
 // tooLarge counts a frame that was read away. T2, sync page.

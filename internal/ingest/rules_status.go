@@ -53,13 +53,14 @@ func (h *host) decideAccount(s *subject, held *accounts.Held) outcome {
 	}
 	status := accounts.StatusOf(s.ev.Active, s.ev.Status)
 	var v segmentlog.Verdict
-	if acct.Local.Inactive && acct.Local != status {
-		ev, err := s.ev.WithStatus(false, acct.Local.Reason)
+	if local := acct.Local; local.Inactive && local != status {
+		ev, err := s.ev.WithStatus(false, local.Reason)
 		if err != nil {
 			return rejected(16, verify.Drop, "not_rewritable", err)
 		}
 		s.ev = ev
-		v |= segmentlog.Rewritten
+		v = v.WithHostStatus(!status.Inactive, status.Reason)
+		_, status.Reason, _ = v.HostStatus() // what the log can give back
 	}
 	return h.append(s, held, nil, v, accounts.Repo{}, &status)
 }

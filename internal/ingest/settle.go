@@ -82,7 +82,11 @@ func (h *host) serve(acct *queue) {
 // work ends first.
 func (h *host) settle(acct *queue, it *waiting) bool {
 	s := &subject{ev: &it.m.ev, win: it.win}
-	if rej := h.settled(acct, it, s); rej != nil {
+	rej, err := h.settled(acct, it, s)
+	if err != nil {
+		return false
+	}
+	if rej != nil {
 		h.reject(it.m, rej)
 		return true
 	}
@@ -112,18 +116,23 @@ func (h *host) settle(acct *queue, it *waiting) bool {
 }
 
 // settled says what is known about a waiting event before anyone is asked: that it is
-// a duplicate (T9), or that it waited in vain behind another that did (T12).
-func (h *host) settled(acct *queue, it *waiting, s *subject) *verify.Rejection {
-	held := h.m.accounts.Acquire(s.ev.DID)
+// a duplicate (T9), or that it waited in vain behind another that did (T12). With an
+// error nothing is known, and all work ends.
+func (h *host) settled(acct *queue, it *waiting, s *subject) (*verify.Rejection, error) {
+	held, err := h.m.accounts.Acquire(s.ev.DID)
+	if err != nil {
+		h.m.fail(err)
+		return nil, err
+	}
 	seen := held.Seen(h.addr.name, s.win.epoch, s.ev.Seq)
 	held.Release()
 	if seen {
-		return duplicate
+		return duplicate, nil
 	}
 	if acct.retry.failures > 0 && h.expired(it) {
-		return &verify.Rejection{Row: 12, Action: verify.Drop, Reason: "held_too_long"}
+		return &verify.Rejection{Row: 12, Action: verify.Drop, Reason: "held_too_long"}, nil
 	}
-	return nil
+	return nil, nil
 }
 
 func (h *host) expired(it *waiting) bool {

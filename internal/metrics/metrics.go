@@ -66,10 +66,11 @@ func LogGauges(reg prometheus.Registerer, l *segmentlog.Log) {
 	gauge("cistern_log_reserved_seq", "Highest reserved sequence number.", l.Reserved)
 }
 
-// Handler serves /metrics and /debug/pprof.
-func Handler(reg *prometheus.Registry) http.Handler {
+// Handler serves /metrics, of reg and of others, and /debug/pprof.
+func Handler(reg *prometheus.Registry, others ...prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
+	all := append(prometheus.Gatherers{reg}, others...)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{Registry: reg}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

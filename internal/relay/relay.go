@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,7 +43,7 @@ type Relay struct {
 
 	events   *segmentlog.Log
 	resolver *identity.Resolver
-	ingest   *ingest.Manager
+	intake   intake
 	replay   *replay.Server
 
 	public, private net.Listener
@@ -52,8 +52,8 @@ type Relay struct {
 	puller          *puller
 }
 
-// Start opens the log, rebuilds derived state from it, begins to listen and then
-// to crawl. End the relay with Stop.
+// Start opens the log and listens; hosts are read as soon as derived state has caught
+// up with the log. End the relay with Stop.
 func Start(cfg config.Config, logger *slog.Logger) (*Relay, error) {
 	r := &Relay{cfg: cfg, log: logger, reg: metrics.NewRegistry()}
 	if err := r.start(); err != nil {
@@ -71,22 +71,18 @@ func (r *Relay) start() error {
 	r.replay = replay.NewServer(replay.Options{
 		Log: r.events, Ring: ring, Logger: r.log, Registerer: r.reg, ServerHeader: config.ServerName(),
 	})
-	if err := r.openIngest(); err != nil {
+	if err := r.openIntake(); err != nil {
 		return err
 	}
 	if err := r.listen(); err != nil {
 		return err
 	}
-	for _, h := range r.cfg.Hosts {
-		if err := r.ingest.AddHost(h, true); err != nil {
-			return fmt.Errorf("--host %s: %w", h, err)
-		}
-	}
+	r.intake.start()
 	if r.cfg.PullHostsFrom != "" {
-		r.puller = startPuller(r.cfg.PullHostsFrom, r.ingest, r.log)
+		r.puller = startPuller(r.cfg.PullHostsFrom, &r.intake, r.log)
 	}
 	r.log.Info("cistern is running", "version", config.Version, "stream", r.events.Stream().ID, "tip", r.events.Tip(),
-		"bind", r.Addr(), "hosts", len(r.ingest.Hosts()))
+		"bind", r.Addr())
 	return nil
 }
 
@@ -97,7 +93,7 @@ func (r *Relay) openLog() (*replay.Ring, error) {
 	began := time.Now()
 	log, err := segmentlog.Open(segmentlog.Options{
 		Dir: r.cfg.DataDir, Logger: r.log, InitialSeq: r.cfg.InitialSeq, Events: metrics.LogEvents(r.reg),
-		OnCommit:    func(b segmentlog.Batch) { ring.Publish(b) },
+		OnCommit:    func(b segmentlog.Batch) { ring.Publish(b); r.intake.notify() },
 		MaxHotBytes: r.cfg.SegmentBytes, SegmentAge: r.cfg.SegmentAge, Seal: &segmentlog.SegmentOptions{},
 	})
 	if err != nil {
@@ -110,8 +106,8 @@ func (r *Relay) openLog() (*replay.Ring, error) {
 	return ring, nil
 }
 
-// openIngest rebuilds accounts and host cursors from the log.
-func (r *Relay) openIngest() error {
+// openIntake prepares the reading of hosts, which begins in the background.
+func (r *Relay) openIntake() error {
 	var err error
 	r.resolver, err = identity.New(identity.Options{
 		PLCHosts: r.cfg.PLCHosts, UserAgent: config.ServerName(), Registerer: r.reg, Logger: r.log,
@@ -119,36 +115,23 @@ func (r *Relay) openIngest() error {
 	if err != nil {
 		return err
 	}
-	r.ingest, err = ingest.New(ingest.Options{
-		Log: r.events, Resolver: r.resolver, Accounts: accounts.NewTable(),
-		Registerer: r.reg, Logger: r.log, UserAgent: config.ServerName(),
-	})
-	if err != nil {
-		return err
+	for _, h := range r.cfg.Hosts {
+		if err := ingest.CheckHost(h, true); err != nil {
+			return fmt.Errorf("--host %s: %w", h, err)
+		}
 	}
-	return r.restore()
+	r.intake.log, r.intake.logger, r.intake.dir = r.events, r.log, filepath.Join(r.cfg.DataDir, indexFolder)
+	r.intake.options = func(o *ingest.Options) { o.Resolver, o.UserAgent = r.resolver, config.ServerName() }
+	r.intake.begin = r.addHosts
+	return nil
 }
 
-func (r *Relay) restore() error {
-	reader := r.events.NewReader(0)
-	defer reader.Close()
-	began, n := time.Now(), 0
-	var rec segmentlog.Record
-	for {
-		err := reader.Next(&rec)
-		if errors.Is(err, io.EOF) {
-			break
+// addHosts adds the hosts of the configuration to an intake that begins.
+func (r *Relay) addHosts(m *ingest.Manager) error {
+	for _, h := range r.cfg.Hosts {
+		if err := m.AddHost(h, true); err != nil {
+			return fmt.Errorf("--host %s: %w", h, err)
 		}
-		if err != nil {
-			return err
-		}
-		if err := r.ingest.Restore(&rec); err != nil {
-			return err
-		}
-		n++
-	}
-	if n > 0 {
-		r.log.Info("accounts and cursors rebuilt from the log", "events", n, "took", time.Since(began).Round(time.Millisecond))
 	}
 	return nil
 }
@@ -160,7 +143,7 @@ func (r *Relay) listen() error {
 	}
 	r.serve(r.public, xrpc.NewHandler(xrpc.Parts{
 		SubscribeRepos: r.replay,
-		Admin:          admin.NewHandler(r.cfg.AdminPasswords, admin.Sources{Hosts: r.ingest.Hosts, Consumers: r.replay.Consumers}),
+		Admin:          admin.NewHandler(r.cfg.AdminPasswords, admin.Sources{Hosts: r.intake.hosts, Consumers: r.replay.Consumers}),
 		Healthy:        r.events.Err,
 	}))
 	if r.cfg.MetricsListen == "" {
@@ -169,7 +152,7 @@ func (r *Relay) listen() error {
 	if r.private, err = listenTCP(r.cfg.MetricsListen); err != nil {
 		return fmt.Errorf("--metrics-listen: %w", err)
 	}
-	r.serve(r.private, metrics.Handler(r.reg))
+	r.serve(r.private, metrics.Handler(r.reg, &r.intake))
 	return nil
 }
 
@@ -207,10 +190,14 @@ func (r *Relay) MetricsAddr() string {
 func (r *Relay) Log() *segmentlog.Log { return r.events }
 
 // Hosts lists the hosts that are crawled.
-func (r *Relay) Hosts() []ingest.HostInfo { return r.ingest.Hosts() }
+func (r *Relay) Hosts() []ingest.HostInfo { return r.intake.hosts() }
 
 // Consumers lists who is connected.
 func (r *Relay) Consumers() []replay.ConsumerInfo { return r.replay.Consumers() }
+
+// Account returns what is known of an account, and whether anything is; an error when
+// that cannot be told for the moment.
+func (r *Relay) Account(did string) (accounts.Account, bool, error) { return r.intake.account(did) }
 
 // Failed is closed when the log can no longer be written; Stop then says why.
 func (r *Relay) Failed() <-chan struct{} { return r.events.Failed() }
@@ -223,13 +210,7 @@ func (r *Relay) Stop() error {
 	if r.puller != nil {
 		r.puller.stop()
 	}
-	if r.ingest != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), stopIngest)
-		if err := r.ingest.Stop(ctx); err != nil {
-			r.log.Warn("not everything that was read could be decided; it will be read again", "err", err)
-		}
-		cancel()
-	}
+	r.intake.stop()
 	if r.resolver != nil {
 		r.resolver.Close()
 	}

@@ -21,50 +21,10 @@ func TestAHostIsReadOnFromTheFloorInTheLog(t *testing.T) {
 	r.hasSeqs(1, 4, 9)
 	r.stop()
 	again := newRig(t, "http://127.0.0.1:1", r.log, func(o *Options) { o.Resolver = believer{s.name()} })
-	if got := again.m.RestoredHosts(); len(got) != 1 || got[0] != (RestoredHost{Name: s.name(), Cursor: 4}) {
-		t.Errorf("restored %+v, want the floor of the last record, 4", got)
-	}
 	again.addHosts(s.URL)
 	until(t, "the second connection", func() bool { return s.connections() == 2 })
 	if s.cursor(1) != "4" {
 		t.Errorf("read on from cursor %s, want 4", s.cursor(1))
-	}
-}
-
-func TestTheLogIsAppliedBeforeAnyHostSpeaks(t *testing.T) {
-	s := newStage(t, func(_ int, c *websocket.Conn) { drain(c) })
-	r := stageRig(t, s, nil)
-	if err := r.m.Restore(&segmentlog.Record{}); !errors.Is(err, ErrStarted) {
-		t.Errorf("%v, want ErrStarted", err)
-	}
-}
-
-func TestARecordThatNoLogCouldHaveTakenIsAnError(t *testing.T) {
-	r := newRig(t, "http://127.0.0.1:1", &memLog{}, nil)
-	for name, f := range map[string][]byte{
-		"garbage": []byte("garbage"), "an #info": infoFrame("OutdatedCursor"), "an error": errorFrame("FutureCursor"),
-	} {
-		if err := r.m.Restore(&segmentlog.Record{Seq: 1, DID: []byte(alice), Frame: f}); err == nil {
-			t.Errorf("%s was restored", name)
-		}
-	}
-}
-
-func TestAnErasedRecordStillCountsForItsMarkAndFloor(t *testing.T) {
-	r := newRig(t, "http://127.0.0.1:1", &memLog{}, nil)
-	rec := segmentlog.Record{
-		Seq: 1, DID: []byte(alice), Host: []byte("pds.example"), HostEpoch: 2, HostSeq: 8, HostFloor: 7, Digest: make([]byte, 32),
-	}
-	if err := r.m.Restore(&rec); err != nil {
-		t.Fatal(err)
-	}
-	held := r.accounts.Acquire(alice)
-	defer held.Release()
-	if !held.Seen("pds.example", 2, 8) || held.Seen("pds.example", 2, 9) {
-		t.Error("the mark is not that of the erased record")
-	}
-	if got := r.m.RestoredHosts(); len(got) != 1 || got[0].Cursor != 7 || got[0].Epoch != 2 {
-		t.Errorf("restored %+v", got)
 	}
 }
 
@@ -75,7 +35,7 @@ func TestNothingIsAppendedOnceStopHasGivenUp(t *testing.T) {
 	r := newRig(t, "http://127.0.0.1:1", log, nil)
 	r.stop()
 	ev := frame.NewAccount(alice, r.m.opts.Now(), true, "")
-	if r.m.append(&segmentlog.Entry{DID: alice, Head: ev.Head, Tail: ev.Tail}) || len(log.all()) != 0 {
+	if _, ok := r.m.append(&segmentlog.Entry{DID: alice, Head: ev.Head, Tail: ev.Tail}); ok || len(log.all()) != 0 {
 		t.Error("an event was appended after the end")
 	}
 	if r.m.Err() != nil {
@@ -89,7 +49,7 @@ func TestNothingIsAppendedOnceStopHasGivenUp(t *testing.T) {
 func TestWhatFollowsAnAbandonedEventIsNotDecided(t *testing.T) {
 	log := &memLog{}
 	r := newRig(t, "http://127.0.0.1:1", log, func(o *Options) { o.Resolver = believer{"pds.example"} })
-	h := newHost(r.m, address{name: "pds.example", trusted: true}, nil)
+	h := newHost(r.m, address{name: "pds.example", trusted: true}, Position{})
 	waits := &queue{did: alice, items: []*waiting{{}}}
 	h.queues.m[alice] = waits
 	h.queues.n.Add(1)
