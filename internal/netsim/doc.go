@@ -19,7 +19,8 @@
 //
 // Network.Run emits at a rate; Host.Post, Speak, Lie, Leave, ComeBack, EmitFrame and
 // Network.CreateAccount, Migrate, RotateKey, ChangeHandle emit by hand; Host.Stop, Start,
-// Stall, Disconnect, Reset and Trim, and PLC.SetFault, are the accidents. Host.WaitSent
+// Stall, Silence, Disconnect, Abort, Reset and Trim, and PLC.SetFault, are the accidents;
+// Network.Accidents makes them happen at random. Host.WaitSent
 // waits until a host has sent everything. Generate and Load make frames ahead of time, for
 // benchmarks that the simulator must not slow down.
 //

@@ -3,8 +3,10 @@ package netsim
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -16,7 +18,7 @@ import (
 
 // Host is one PDS: a listener and a backlog of frames.
 type Host struct {
-	URL  string // http://127.0.0.1:PORT
+	URL  string // http://127.0.0.1:PORT, or https
 	Name string // the URL without its scheme
 
 	net      *Network
@@ -36,7 +38,9 @@ type Host struct {
 	seq     uint64
 	visible int // how much of log is published; len(log) unless replayed from a file
 	stalled bool
+	silent  bool // pings are not answered
 	subs    map[*subscriber]struct{}
+	joined  int  // subscribers that there ever were
 	named   bool // Name and URL are those of a listener, and stay
 	server  *http.Server
 	served  chan struct{} // closed when the server's accept loop has ended
@@ -66,12 +70,19 @@ func (h *Host) Start() error {
 	if err != nil {
 		return fmt.Errorf("host %d: %w", h.index, err)
 	}
+	scheme := "http://"
+	if a := h.net.authority; a != nil {
+		scheme, l = "https://", tls.NewListener(l, a.config)
+	}
 	if !h.named {
 		h.Name = l.Addr().String()
-		h.URL = "http://" + h.Name
+		h.URL = scheme + h.Name
 		h.named = true
 	}
-	h.server = &http.Server{Handler: h.handler(), ReadHeaderTimeout: 30 * time.Second}
+	h.server = &http.Server{
+		Handler: h.handler(), ReadHeaderTimeout: 30 * time.Second,
+		ErrorLog: slog.NewLogLogger(h.net.opts.Logger.Handler(), slog.LevelDebug),
+	}
 	h.served = make(chan struct{})
 	go func(s *http.Server, done chan struct{}) {
 		defer close(done)
@@ -112,17 +123,34 @@ func (h *Host) Stop() error {
 	return err
 }
 
-// Disconnect cuts every subscriber's connection, without a close frame.
-func (h *Host) Disconnect() {
+// Disconnect cuts every subscriber's connection, without a close frame, and says how
+// many those were.
+func (h *Host) Disconnect() int {
+	subs := h.subscribers()
+	for _, s := range subs {
+		s.cut()
+	}
+	return len(subs)
+}
+
+// Abort cuts every subscriber's connection with a TCP reset, so that what is on its
+// way is lost, and says how many those were.
+func (h *Host) Abort() int {
+	subs := h.subscribers()
+	for _, s := range subs {
+		s.abort()
+	}
+	return len(subs)
+}
+
+func (h *Host) subscribers() []*subscriber {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	subs := make([]*subscriber, 0, len(h.subs))
 	for s := range h.subs {
 		subs = append(subs, s)
 	}
-	h.mu.Unlock()
-	for _, s := range subs {
-		s.cut()
-	}
+	return subs
 }
 
 // Stall makes the host hold back (true) or go on sending (false), with its
@@ -132,6 +160,21 @@ func (h *Host) Stall(stalled bool) {
 	defer h.mu.Unlock()
 	h.stalled = stalled
 	h.wake.Broadcast()
+}
+
+// Silence makes the host say nothing at all (true), not even pongs, with its connections
+// open, or go on (false).
+func (h *Host) Silence(silent bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stalled, h.silent = silent, silent
+	h.wake.Broadcast()
+}
+
+func (h *Host) isSilent() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.silent
 }
 
 // Reset is a host restored from nothing: its backlog is gone and its numbers begin
@@ -165,6 +208,13 @@ func (h *Host) Subscribers() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.subs)
+}
+
+// Joined is the number of subscribers that there ever were.
+func (h *Host) Joined() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.joined
 }
 
 // Seq is the highest number that the host has given.

@@ -27,8 +27,9 @@ type Network struct {
 	replayed bool // loaded from a file: it emits nothing new
 	settled  bool // accounts neither come nor leave
 
-	hosts []*Host
-	plc   *PLC
+	hosts     []*Host
+	plc       *PLC
+	authority *authority // nil: hosts speak plain HTTP
 
 	elsewhere *Host                  // a host that nobody listens on, for lies
 	onTwin    func(string, *message) // a test wants the honest twin of each lie
@@ -81,6 +82,12 @@ func newNetworkOn(opts Options, s *spool) *Network {
 func (n *Network) listen() error {
 	if n.opts.Offline {
 		return nil
+	}
+	if n.opts.TLS {
+		var err error
+		if n.authority, err = newAuthority(n.opts.Listen); err != nil {
+			return err
+		}
 	}
 	if err := n.plc.start(n.opts.PLCListen); err != nil {
 		return err

@@ -36,6 +36,8 @@ type Options struct {
 	// Listen holds the IP addresses that hosts listen on in turn, each on a port of its
 	// own. Default 127.0.0.1.
 	Listen []string
+	// TLS makes hosts speak https, with a certificate of Network.CA.
+	TLS bool
 	// BasePort is the port of the first host; the next ones count up. 0 means any free.
 	BasePort int
 	// Offline opens no listener: the network only makes events.

@@ -1,6 +1,7 @@
 package netsim
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"strconv"
@@ -54,6 +55,7 @@ func (h *Host) subscribe(w http.ResponseWriter, r *http.Request) {
 	}
 	h.conns.Add(2)
 	h.subs[s] = struct{}{}
+	h.joined++
 	greeting, ok := s.seek(cursor, live)
 	h.mu.Unlock()
 	go s.read()
@@ -82,6 +84,9 @@ func (s *subscriber) seek(cursor uint64, live bool) ([]byte, bool) {
 func (s *subscriber) read() {
 	defer s.host.conns.Done()
 	s.ws.SetPingHandler(func(data string) error {
+		if s.host.isSilent() {
+			return nil
+		}
 		return s.send(appendFrame(nil, websocket.PongMessage, []byte(data)))
 	})
 	s.ws.SetCloseHandler(func(int, string) error { return nil })
@@ -101,6 +106,19 @@ func (s *subscriber) cut() {
 	s.host.wake.Broadcast()
 	s.host.mu.Unlock()
 	_ = s.conn.Close() // it is gone either way
+}
+
+// abort is cut by a reset: the kernel throws away what it has not sent.
+func (s *subscriber) abort() {
+	conn := s.conn
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	if t, ok := conn.(*net.TCPConn); ok {
+		_ = t.SetLinger(0) // it may be closed already
+	}
+	_ = conn.Close() // at once, before TLS says goodbye
+	s.cut()
 }
 
 func (s *subscriber) send(b []byte) error {
