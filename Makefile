@@ -6,7 +6,7 @@ GO       ?= go
 # now and then with "context deadline exceeded" (golang/go#75804).
 FUZZTIME ?= 5000x
 
-.PHONY: help build build-nocgo test race vet lint fmt fmt-check fuzz interop bench-ingest bench-replay tools ci
+.PHONY: help build build-nocgo test race vet lint fmt fmt-check fuzz interop bench-ingest bench-replay bench-scale tools ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench-ingest: ## ingest beside the reference relay; BENCH='-peer "" -n 50000' ch
 
 bench-replay: ## replay beside the reference relay; BENCH='-tier sealed' for sealed segments
 	$(GO) run ./bench replay -markdown $(BENCH)
+
+bench-scale: ## 2,800 hosts at once in front of Cistern; BENCH='-rounds 1' changes flags
+	$(GO) run ./bench scale -markdown $(BENCH)
 
 tools: ## install what lint and interop need into the cache
 	scripts/golangci-lint version

@@ -15,10 +15,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The upstream is this program started again: under test, this test binary. The
+// The network is this program started again: under test, this test binary. The
 // reference library's logger starts a goroutine when it is imported.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "upstream" {
+	if len(os.Args) > 1 && slices.Contains([]string{"upstream", "crowd", "idle"}, os.Args[1]) {
 		main()
 		return
 	}

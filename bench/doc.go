@@ -4,6 +4,7 @@
 //
 //	go run ./bench ingest -n 100000 -rounds 5
 //	go run ./bench replay -consumers 8 -peer ""
+//	go run ./bench scale -hosts 2800
 //
 // Frames are generated once and cached by their parameters. Hosts run in a process of
 // their own (bench upstream), the relay under test in another, and consumers in this
@@ -12,8 +13,14 @@
 // memory from the kernel. Two relays take turns, A B A B, so that a noisy machine
 // disturbs both; the ratio is taken pair by pair.
 //
-// What it is not: a test. It says nothing of whether the events were the right ones;
-// netsim's comparison does that. It needs Linux, and for the reference relay a C
+// Scale measures Cistern alone in front of thousands of hosts that it meets all at once
+// (bench crowd, likewise a process of its own, with TLS): threads, memory, the time until
+// all are connected, and what a health check sees from outside meanwhile, beside the same
+// check of a server that does nothing (bench idle), which shows what the machine adds. In
+// the end the relay's log is held against what the hosts sent.
+//
+// What it is not: a test. Ingest and replay say nothing of whether the events were the
+// right ones. It needs Linux, and for the reference relay a C
 // compiler and sqlite3 or python3.
 //
 // Invariants:

@@ -114,8 +114,11 @@ func (s *session) profileIngest(ctx context.Context, dir string) error {
 		return err
 	}
 	defer l.end()
-	taken := make(chan error, 1)
+	taken, heaps := make(chan error, 1), make(chan error, 1)
+	filling, filled := context.WithCancel(ctx)
 	go func() { taken <- s.takeProfiles(ctx, l.relay, "ingest") }()
+	go func() { heaps <- s.takeHeaps(filling, l.relay, "ingest") }()
 	_, err = s.fill(ctx, l)
-	return errors.Join(err, <-taken)
+	filled()
+	return errors.Join(err, <-taken, <-heaps)
 }

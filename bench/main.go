@@ -19,10 +19,11 @@ func main() {
 	}
 }
 
-const usage = `usage: bench ingest|replay [flags]
+const usage = `usage: bench ingest|replay|scale [flags]
 
   ingest   what accepting an event costs: read, verified, durable in the log
   replay   what sending one from the log to a consumer costs
+  scale    what thousands of hosts at once cost: threads, memory, time, health
 `
 
 func run(ctx context.Context, args []string) error {
@@ -36,8 +37,14 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		return measure(ctx, args[0], o)
-	case "upstream": // started by ourselves
+	case "scale":
+		return runScale(ctx, args[1:])
+	case "upstream": // this one and the next are started by ourselves
 		return serveUpstream(ctx, args[1:])
+	case "crowd":
+		return serveCrowd(ctx, args[1:])
+	case "idle":
+		return serveIdle(ctx)
 	}
 	return fmt.Errorf("%q is no command\n%s", args[0], usage)
 }

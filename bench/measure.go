@@ -76,13 +76,7 @@ func newSession(ctx context.Context, command string, o options) (s *session, err
 	if s.frames, err = frames(ctx, o); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(o.work, 0o755); err != nil {
-		return nil, err
-	}
-	if err := removeStale(o.work); err != nil {
-		return nil, err
-	}
-	if s.dir, err = os.MkdirTemp(o.work, fmt.Sprintf("run-%d-*", os.Getpid())); err != nil {
+	if s.dir, err = workDir(o.work); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -104,6 +98,17 @@ func newSession(ctx context.Context, command string, o options) (s *session, err
 		s.subjects = append(s.subjects, r)
 	}
 	return s, nil
+}
+
+// workDir makes the working folder of this run.
+func workDir(work string) (string, error) {
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return "", err
+	}
+	if err := removeStale(work); err != nil {
+		return "", err
+	}
+	return os.MkdirTemp(work, fmt.Sprintf("run-%d-*", os.Getpid()))
 }
 
 // removeStale removes the working folders of runs that were killed.

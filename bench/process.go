@@ -27,25 +27,33 @@ type process struct {
 	ended chan struct{} // closed when it has ended
 }
 
-// startProcess starts a child whose working folder is dir. It has none of this
-// process's configuration, so that a variable of the user's does not change what is
-// measured. A nil stdout goes to the log.
-func startProcess(name, dir string, stdin io.Reader, stdout io.Writer, path string, args ...string) (*process, error) {
-	f, err := os.Create(filepath.Join(dir, name+".log"))
+// command is a program to start as a child.
+type command struct {
+	name, dir, path string // dir is its working folder
+	args, env       []string
+	stdin           io.Reader
+	stdout          io.Writer // nil: the log
+}
+
+// startProcess starts a child. It has none of this process's configuration but what
+// the command gives it, so that a variable of the user's does not change what is
+// measured.
+func startProcess(c command) (*process, error) {
+	f, err := os.Create(filepath.Join(c.dir, c.name+".log"))
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+		return nil, fmt.Errorf("start %s: %w", c.name, err)
 	}
 	defer f.Close()
-	p := &process{name: name, log: f.Name(), ended: make(chan struct{})}
-	p.cmd = exec.Command(path, args...) //nolint:noctx // stop ends it, after SIGTERM
-	p.cmd.Dir, p.cmd.Env = dir, plainEnv(os.Environ())
-	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdin, stdout, f
-	if stdout == nil {
+	p := &process{name: c.name, log: f.Name(), ended: make(chan struct{})}
+	p.cmd = exec.Command(c.path, c.args...) //nolint:noctx // stop ends it, after SIGTERM
+	p.cmd.Dir, p.cmd.Env = c.dir, append(plainEnv(os.Environ()), c.env...)
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = c.stdin, c.stdout, f
+	if c.stdout == nil {
 		p.cmd.Stdout = f
 	}
 	p.cmd.SysProcAttr = childAttr()
 	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+		return nil, fmt.Errorf("start %s: %w", c.name, err)
 	}
 	go func() {
 		_ = p.cmd.Wait() // its state says the same
@@ -119,6 +127,20 @@ func (p *process) until(ctx context.Context, what string, f func() (ok bool, aga
 			return nil
 		}
 		timer.Reset(again)
+	}
+}
+
+// wait lets the child work for a while.
+func (p *process) wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-p.ended:
+		return p.failure()
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", p.name, context.Cause(ctx))
 	}
 }
 

@@ -28,6 +28,34 @@ func (s *session) takeProfiles(ctx context.Context, r *relay, work string) error
 	return s.fetch(ctx, r.metrics+"/debug/pprof/allocs", work+"-allocs.pprof")
 }
 
+// takeHeaps fetches a heap profile whenever the relay's memory has grown by a tenth,
+// until ctx ends; the last one explains the peak. It is of the last collection before.
+func (s *session) takeHeaps(ctx context.Context, r *relay, work string) error {
+	if err := os.MkdirAll(s.profile, 0o755); err != nil {
+		return err
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for highest := int64(0); ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		l, err := lookAt(r.pid())
+		if err != nil {
+			return err
+		}
+		if l.resident < highest+highest/10 {
+			continue
+		}
+		highest = l.resident
+		if err := s.fetch(ctx, r.metrics+"/debug/pprof/heap", work+"-heap.pprof"); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+}
+
 // fetch writes what a URL answers into a file of the profiles' folder.
 func (s *session) fetch(ctx context.Context, url, name string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, (profileSeconds+30)*time.Second)

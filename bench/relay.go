@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -58,26 +60,42 @@ func (r *relay) logged(ctx context.Context) (int, error) {
 }
 
 // metric asks the relay for one of its metrics, named with its labels.
-func (r *relay) metric(ctx context.Context, name string) (float64, error) {
+func (r *relay) metric(ctx context.Context, name string) (value float64, err error) {
+	err = r.scrape(ctx, map[string]func(float64){name: func(v float64) { value = v }})
+	return value, err
+}
+
+// scrape asks the relay for metrics, named with their labels; all must be there.
+func (r *relay) scrape(ctx context.Context, want map[string]func(float64)) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.metrics+"/metrics", nil)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer resp.Body.Close()
-	for sc := bufio.NewScanner(resp.Body); sc.Scan(); {
-		value, ok := bytes.CutPrefix(sc.Bytes(), []byte(name+" "))
-		if !ok {
+	found := 0
+	for sc := bufio.NewScanner(resp.Body); sc.Scan() && found < len(want); {
+		name, value, _ := bytes.Cut(sc.Bytes(), []byte(" "))
+		take := want[string(name)]
+		if take == nil {
 			continue
 		}
-		return strconv.ParseFloat(string(value), 64)
+		v, err := strconv.ParseFloat(string(value), 64)
+		if err != nil {
+			return fmt.Errorf("%s/metrics: %w", r.metrics, err)
+		}
+		take(v)
+		found++
 	}
-	return 0, fmt.Errorf("%s/metrics has no %s (HTTP %s)", r.metrics, name, resp.Status)
+	if found < len(want) {
+		return fmt.Errorf("%s/metrics has %d of %v (HTTP %s)", r.metrics, found, slices.Sorted(maps.Keys(want)), resp.Status)
+	}
+	return nil
 }
 
 // waitLogged waits until the relay has logged want events. Asking costs the relay
@@ -196,8 +214,7 @@ func (r *relay) metricsAddr() string { return r.metrics[len("http://"):] }
 
 // launch starts the process and waits until it answers.
 func (r *relay) launch(ctx context.Context, name, dir, path string, args ...string) (*relay, error) {
-	var err error
-	if r.process, err = startProcess(name, dir, nil, nil, path, args...); err != nil {
+	if err := r.startAs(command{name: name, dir: dir, path: path, args: args}); err != nil {
 		return nil, err
 	}
 	if err := r.waitReady(ctx); err != nil {
@@ -205,4 +222,9 @@ func (r *relay) launch(ctx context.Context, name, dir, path string, args ...stri
 		return nil, err
 	}
 	return r, nil
+}
+
+func (r *relay) startAs(c command) (err error) {
+	r.process, err = startProcess(c)
+	return err
 }

@@ -91,13 +91,7 @@ func (s *session) section(command string, all []series) string {
 	fmt.Fprintf(&b, "## %s: %s\n\n", time.Now().UTC().Format(time.DateOnly), title)
 	fmt.Fprintf(&b, "%s.\n\n", s.intro())
 	for _, work := range all {
-		for i, row := range s.cells(work) {
-			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
-			if i == 0 {
-				fmt.Fprintf(&b, "|%s\n", strings.Repeat("---|", len(row)))
-			}
-		}
-		b.WriteByte('\n')
+		writeTable(&b, s.cells(work))
 	}
 	fmt.Fprintf(&b, "- command: `%s`\n- commit: %s\n", s.command(command), commit())
 	fmt.Fprintf(&b, "- machine: %s\n- load average before: %s; after: %s\n", machine(), s.load, loadAverage())

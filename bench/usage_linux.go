@@ -35,6 +35,14 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
+// fileLimit returns how many files a process of ours may open: Go raises the soft limit
+// to the hard one when it starts.
+func fileLimit() (uint64, error) {
+	var l unix.Rlimit
+	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l)
+	return l.Max, err
+}
+
 // peakMemory returns the highest resident size that a process has had, in bytes,
 // since it began or since forgetPeak.
 func peakMemory(pid int) (int64, error) {

@@ -16,6 +16,8 @@ func alive(int) bool { return true }
 
 func cpuTime(int) (time.Duration, error) { return 0, errLinux }
 
+func fileLimit() (uint64, error) { return 0, errLinux }
+
 func peakMemory(int) (int64, error) { return 0, errLinux }
 
 func forgetPeak(int) error { return errLinux }
