@@ -1,7 +1,8 @@
 package segmentlog
 
-// Bits 20–23 of a verdict are the host's own word in an #account that was Rewritten,
-// whose frame has only what is served instead. Part of the format.
+// Bits 20–23 of a verdict are the host's own word on an account: of an #account that
+// was Rewritten, whose frame has only what is served instead, and of an event of our
+// own that lifts a status which we had set. Part of the format.
 const (
 	hostStatusShift = 20
 	hostStatusMask  = 15
@@ -14,7 +15,7 @@ var hostStatuses = [hostStatusMask + 1]string{
 	2: "takendown", 3: "suspended", 4: "deleted", 5: "deactivated", 6: "desynchronized", 7: "throttled",
 }
 
-// WithHostStatus adds Rewritten and what the host said.
+// WithHostStatus adds what the host said.
 func (v Verdict) WithHostStatus(active bool, status string) Verdict {
 	n := hostOther
 	switch {
@@ -27,12 +28,11 @@ func (v Verdict) WithHostStatus(active bool, status string) Verdict {
 			}
 		}
 	}
-	return v&^(hostStatusMask<<hostStatusShift) | Rewritten | Verdict(n)<<hostStatusShift
+	return v&^(hostStatusMask<<hostStatusShift) | Verdict(n)<<hostStatusShift
 }
 
-// HostStatus is what the host said in an #account that was Rewritten; not known where
-// the record does not have it.
+// HostStatus is what WithHostStatus added, if anything.
 func (v Verdict) HostStatus() (active bool, status string, known bool) {
 	n := v >> hostStatusShift & hostStatusMask
-	return n == hostActive, hostStatuses[n], v.Has(Rewritten) && n != 0 && n <= hostOther
+	return n == hostActive, hostStatuses[n], n != 0 && n <= hostOther
 }

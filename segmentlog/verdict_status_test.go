@@ -2,7 +2,7 @@ package segmentlog
 
 import "testing"
 
-func TestARewrittenAccountKeepsTheHostsWord(t *testing.T) {
+func TestAVerdictKeepsTheHostsWord(t *testing.T) {
 	if _, _, known := Rewritten.HostStatus(); known {
 		t.Error("a record without the host's word has one")
 	}
@@ -11,7 +11,7 @@ func TestARewrittenAccountKeepsTheHostsWord(t *testing.T) {
 		"desynchronized": "desynchronized", "throttled": "throttled", "": "", "on holiday": "",
 	} {
 		v := (Authority | Rewritten).WithHostStatus(false, status)
-		if active, got, known := v.HostStatus(); active || got != want || !known || !v.Has(Authority|Rewritten) {
+		if active, got, known := v.HostStatus(); active || got != want || !known || !v.Has(Authority|Rewritten) || v.Has(Local) {
 			t.Errorf("%q: active %v, %q, known %v", status, active, got, known)
 		}
 		v = v.WithHostStatus(true, status)

@@ -17,12 +17,14 @@ type Change struct {
 	Seq     uint64 // the host's
 	Verdict segmentlog.Verdict
 	Repo    Repo    // of a #commit or #sync; zero for others
-	Status  *Status // of an #account as its host gave it, or as we set it; nil for others
+	// What an #account sets: its host's word, our own decision, or both; nil for what it
+	// leaves.
+	Upstream, Local *Status
 }
 
 // Into writes the change into a as the index keeps it; a keeps the room of its marks.
-// It is the one place that says what a record means: the table in memory and the
-// index on disk both apply what it makes.
+// It is the one place that says what a change does: the table in memory and the index
+// on disk both apply what it makes.
 func (c *Change) Into(a *index.Account) {
 	*a = index.Account{Marks: a.Marks[:0]}
 	if c.Host != "" {
@@ -32,8 +34,13 @@ func (c *Change) Into(a *index.Account) {
 			a.Host = c.Host
 		}
 	}
-	if c.Status != nil {
-		c.setStatus(a)
+	if c.Upstream != nil {
+		a.Set |= index.Upstream
+		a.Upstream = *c.Upstream
+	}
+	if c.Local != nil {
+		a.Set |= index.Local
+		a.Local = *c.Local
 	}
 	if r := &c.Repo; len(r.Rev) == index.RevSize && len(r.Data) == index.CIDSize && len(r.Commit) == index.CIDSize {
 		a.Set |= index.RepoField
@@ -43,22 +50,27 @@ func (c *Change) Into(a *index.Account) {
 	}
 }
 
-// setStatus takes a host's word as upstream status. An event of our own that says
-// active holds for both; one that says deleted tells that the DID was given up;
-// any other is a decision of ours.
-func (c *Change) setStatus(a *index.Account) {
-	s := *c.Status
+// SetStatus sets what an #account says whose frame has the status served. One of a
+// host's is the host's word, which a Rewritten one has in its verdict, if at all. One
+// of our own is our decision, but for three: what says active holds for both; what
+// says deleted tells that the DID was given up; what names the host's word lifts our
+// decision.
+func (c *Change) SetStatus(served Status) {
+	active, reason, known := c.Verdict.HostStatus()
+	word := StatusOf(active, reason)
 	switch {
+	case known && c.Verdict.Has(segmentlog.Local):
+		c.Upstream, c.Local = &word, new(Status)
+	case known:
+		c.Upstream = &word
+	case c.Verdict.Has(segmentlog.Rewritten): // the record does not have it
 	case !c.Verdict.Has(segmentlog.Local):
-		a.Set |= index.Upstream
-		a.Upstream = s
-	case !s.Inactive:
-		a.Set |= index.Upstream | index.Local
-	case s.Reason == Deleted:
-		a.Set |= index.Upstream
-		a.Upstream = s
+		c.Upstream = &served
+	case !served.Inactive:
+		c.Upstream, c.Local = &served, &served
+	case served.Reason == Deleted:
+		c.Upstream = &served
 	default:
-		a.Set |= index.Local
-		a.Local = s
+		c.Local = &served
 	}
 }

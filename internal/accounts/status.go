@@ -10,6 +10,7 @@ type Status = index.Status
 const (
 	Deleted   = "deleted"
 	TakenDown = "takendown"
+	Throttled = "throttled" // by us: its host has more accounts than it may
 )
 
 // maxReason bounds what is remembered of a reason, in bytes: hosts may send any

@@ -139,6 +139,9 @@ func (t *Table) forget(s *stripe) {
 // Release lets the next holder in.
 func (h *Held) Release() { h.t.order[h.i].Unlock() }
 
+// DID is whose account is held.
+func (h *Held) DID() string { return h.did }
+
 // Account returns what is known; its repo's bytes are valid until Apply or Release.
 func (h *Held) Account() Account {
 	if h.e == nil {

@@ -136,10 +136,35 @@ func TestEffectiveStatusIsOursUnlessThatIsActive(t *testing.T) {
 		if c.v == own {
 			host = ""
 		}
-		tab.apply(alice, Change{Host: host, Seq: uint64(i), Verdict: c.v, Status: &c.s})
+		change := Change{Host: host, Seq: uint64(i), Verdict: c.v}
+		change.SetStatus(c.s)
+		tab.apply(alice, change)
 		if a := tab.get(alice); a.Effective() != c.want {
 			t.Errorf("step %d: effective %+v, want %+v", i, a.Effective(), c.want)
 		}
+	}
+}
+
+func TestWhatIsLiftedLeavesTheHostsWord(t *testing.T) {
+	deactivated, takendown := StatusOf(false, "deactivated"), StatusOf(false, TakenDown)
+	tab := newBench(t, Options{})
+	set := func(v segmentlog.Verdict, s Status) {
+		c := Change{Verdict: v}
+		c.SetStatus(s)
+		tab.apply(alice, c)
+	}
+	set(segmentlog.Local, takendown)
+	set(segmentlog.Rewritten.WithHostStatus(false, "deactivated"), takendown)
+	if a := tab.get(alice); a.Effective() != takendown || a.Upstream != deactivated {
+		t.Fatalf("%+v, want taken down, and deactivated by its host", a)
+	}
+	set(segmentlog.Local.WithHostStatus(false, "deactivated"), deactivated)
+	if a := tab.get(alice); a.Effective() != deactivated || a.Local != (Status{}) {
+		t.Errorf("%+v, want deactivated by its host alone", a)
+	}
+	set(segmentlog.Rewritten, takendown) // of a log that did not keep the host's word
+	if a := tab.get(alice); a.Upstream != deactivated {
+		t.Errorf("%+v, want what was known", a)
 	}
 }
 
@@ -245,10 +270,13 @@ func TestATableThatForgetsAnswersAsOneThatDoesNot(t *testing.T) {
 		}
 		if rng.IntN(4) == 0 {
 			s := StatusOf(rng.IntN(2) == 0, []string{Deleted, TakenDown, ""}[rng.IntN(3)])
-			c.Status = &s
 			if rng.IntN(3) == 0 {
 				c.Host, c.Seq, c.Verdict = "", 0, segmentlog.Local
 			}
+			if rng.IntN(3) == 0 {
+				c.Verdict = c.Verdict.WithHostStatus(rng.IntN(2) == 0, Deleted)
+			}
+			c.SetStatus(s)
 		}
 		small.apply(did, c)
 		all.apply(did, c)

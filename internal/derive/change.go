@@ -41,23 +41,10 @@ func changeOfFrame(rec *segmentlog.Record, ev *frame.Event, c *accounts.Change) 
 		}
 		c.Repo = state
 	case frame.Account:
-		c.Status = statusOf(rec.Verdict, ev)
+		c.SetStatus(accounts.StatusOf(ev.Active, ev.Status))
 	case frame.Identity:
 	default:
 		return errors.New("not an event of an account")
 	}
 	return nil
-}
-
-// statusOf is the host's word, or ours; nil when the record does not have the host's.
-func statusOf(v segmentlog.Verdict, ev *frame.Event) *accounts.Status {
-	active, status := ev.Active, ev.Status
-	if v.Has(segmentlog.Rewritten) {
-		var known bool
-		if active, status, known = v.HostStatus(); !known {
-			return nil
-		}
-	}
-	s := accounts.StatusOf(active, status)
-	return &s
 }

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -245,7 +246,7 @@ func TestWhatWeTookDownStaysDownWhateverItsHostSays(t *testing.T) {
 	r := newRig(t, n.PLCURL(), &memLog{}, nil)
 	h, a := n.Host(0), n.Host(0).Account(0)
 	down := accounts.StatusOf(false, accounts.TakenDown)
-	r.apply(a.DID, &accounts.Change{Verdict: segmentlog.Local, Status: &down})
+	r.setLocal(a.DID, down)
 	r.addHosts(n.HostURLs()...)
 	if _, err := h.Post(a); err != nil {
 		t.Fatal(err)
@@ -266,7 +267,7 @@ func TestWhatWeTookDownStaysDownWhateverItsHostSays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ev.Kind != frame.Account {
+		if ev.Kind != frame.Account || rec.Verdict.Has(segmentlog.Local) {
 			continue
 		}
 		rewritten++
@@ -280,6 +281,116 @@ func TestWhatWeTookDownStaysDownWhateverItsHostSays(t *testing.T) {
 	if acct := r.account(a.DID); acct.Upstream.Inactive || acct.Effective() != down {
 		t.Errorf("%+v", acct)
 	}
+	r.sameDerived()
+}
+
+func (r *rig) setLocal(did string, s accounts.Status) {
+	r.t.Helper()
+	if err := r.m.SetLocal(r.t.Context(), did, s); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func TestATakedownThatIsLiftedLeavesWhatTheHostSaid(t *testing.T) {
+	n := newNet(t, netsim.Options{Hosts: 1, Accounts: 2, Churn: -1})
+	r := newRig(t, n.PLCURL(), &memLog{}, nil)
+	h, a, b := n.Host(0), n.Host(0).Account(0), n.Host(0).Account(1)
+	r.addHosts(n.HostURLs()...)
+	down := accounts.StatusOf(false, accounts.TakenDown)
+	r.setLocal(a.DID, down)
+	r.setLocal(b.DID, down)
+	r.setLocal(b.DID, down) // is so already
+	if err := h.Leave(a, "deactivated"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Post(b); err != nil {
+		t.Fatal(err)
+	}
+	r.caughtUp(n)
+	r.setLocal(a.DID, accounts.Status{})
+	r.setLocal(b.DID, accounts.Status{})
+	own := r.own()
+	if len(own) != 4 || own[2].Active || own[2].Status != "deactivated" || !own[3].Active {
+		t.Fatalf("%d events of our own, want two takedowns, one deactivated, one active", len(own))
+	}
+	if s := r.account(a.DID).Effective(); s != accounts.StatusOf(false, "deactivated") {
+		t.Errorf("effective status %+v, want what the host said meanwhile", s)
+	}
+	if _, err := h.Post(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.ComeBack(a); err != nil {
+		t.Fatal(err)
+	}
+	r.caughtUp(n)
+	if got := r.rejections(); got["locally_inactive"] != 1 || len(got) != 1 {
+		t.Errorf("rejections %v, want the one commit during the takedown", got)
+	}
+	r.sameDerived()
+}
+
+func TestAHostMayHaveSoManyAccountsAndNoMore(t *testing.T) {
+	n := newNet(t, netsim.Options{Hosts: 2, Accounts: 4, Churn: -1})
+	log := &memLog{}
+	limit := int64(3)
+	limited := func(o *Options) {
+		o.Dial.DialPublic = new(net.Dialer).DialContext
+		o.AccountLimit = func(host string) int64 {
+			if host == n.Host(1).Name {
+				return 0
+			}
+			return atomic.LoadInt64(&limit)
+		}
+	}
+	r := newRig(t, n.PLCURL(), log, limited)
+	for _, u := range n.HostURLs() {
+		r.addUntrusted(u)
+	}
+	post := func(r *rig, throttled int) {
+		t.Helper()
+		before := r.rejections()["locally_inactive"]
+		for _, h := range n.Hosts() {
+			for i := range 4 {
+				if _, err := h.Post(h.Account(i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.caughtUp(n)
+		}
+		if got := r.rejections()["locally_inactive"] - before; got != throttled {
+			t.Fatalf("%d events of throttled accounts, want %d; our own: %d", got, throttled, len(r.own()))
+		}
+	}
+	post(r, 1)
+	post(r, 1)
+	if own := r.own(); len(own) != 1 || own[0].Active || own[0].Status != accounts.Throttled {
+		t.Fatalf("%d events of our own, want one that says throttled", len(own))
+	}
+	atomic.StoreInt64(&limit, 4)
+	post(r, 0)
+	if own := r.own(); len(own) != 2 || !own[1].Active || own[1].DID != own[0].DID {
+		t.Fatalf("%d events of our own, want the account to be let go", len(own))
+	}
+	atomic.StoreInt64(&limit, 1) // those that are there stay
+	post(r, 0)
+	r.sameDerived()
+	r.stop()
+
+	again := newRig(t, n.PLCURL(), log, func(o *Options) {
+		limited(o)
+		o.AccountCounts = map[string]int64{n.Host(0).Name: 4}
+	})
+	for _, u := range n.HostURLs() {
+		again.addUntrusted(u)
+	}
+	if _, err := n.CreateAccount(n.Host(0)); err != nil {
+		t.Fatal(err)
+	}
+	again.caughtUp(n)
+	if own := again.own(); len(own) != 3 || own[2].Status != accounts.Throttled {
+		t.Errorf("%d events of our own, want the new account to be throttled after a restart too", len(own))
+	}
+	again.sameDerived()
 }
 
 func TestAKeyThatWasRotatedSilentlyIsFoundAndForgeriesAskSeldom(t *testing.T) {

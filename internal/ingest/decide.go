@@ -94,6 +94,9 @@ func (h *host) decideRepo(s *subject, held *accounts.Held) outcome {
 	if out := h.hostAuthority(s); out.rej != nil {
 		return out
 	}
+	if out := h.accountLimit(held); out.undecided {
+		return out
+	}
 	acct := held.Account()
 	if out := localStatus(&acct); out.rej != nil {
 		return out
@@ -177,23 +180,15 @@ func (h *host) append(s *subject, held *accounts.Held, key []byte, v segmentlog.
 	if !ok {
 		return outcome{undecided: true}
 	}
-	held.Apply(&accounts.Change{
-		At: at, Host: entry.Host, Epoch: entry.HostEpoch, Seq: entry.HostSeq, Verdict: v, Repo: repo, Status: status,
-	})
-	h.m.metrics.accepted[s.ev.Kind].Inc()
-	return outcome{}
-}
-
-// appendOwn puts an #account of our own into the log and applies it.
-func (h *host) appendOwn(did string, held *accounts.Held, status accounts.Status) outcome {
-	ev := frame.NewAccount(did, h.m.opts.Now(), !status.Inactive, status.Reason)
-	entry := segmentlog.Entry{DID: did, Verdict: segmentlog.Local, Head: ev.Head, Tail: ev.Tail}
-	at, ok := h.m.append(&entry)
-	if !ok {
-		return outcome{undecided: true}
+	c := accounts.Change{At: at, Host: entry.Host, Epoch: entry.HostEpoch, Seq: entry.HostSeq, Verdict: v, Repo: repo}
+	if status != nil {
+		c.SetStatus(*status)
 	}
-	held.Apply(&accounts.Change{At: at, Verdict: entry.Verdict, Status: &status})
-	h.m.metrics.local.Inc()
+	if from := held.Account().Host; v.Has(segmentlog.Authority) && from != entry.Host {
+		h.m.counts.move(from, entry.Host)
+	}
+	held.Apply(&c)
+	h.m.metrics.accepted[s.ev.Kind].Inc()
 	return outcome{}
 }
 

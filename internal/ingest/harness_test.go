@@ -170,6 +170,22 @@ func (r *rig) addHosts(urls ...string) {
 	}
 }
 
+// addUntrusted reads a host of this machine as one that nobody vouches for; Dial must
+// allow it.
+func (r *rig) addUntrusted(url string) {
+	r.t.Helper()
+	addr, err := parseHost(url, true)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	addr.trusted = false
+	h := newHost(r.m, addr, r.m.from[addr.name])
+	r.m.mu.Lock()
+	r.m.hosts[addr.name] = h
+	r.m.mu.Unlock()
+	r.m.wg.Go(h.run)
+}
+
 // until waits for a condition.
 func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()

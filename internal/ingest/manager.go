@@ -22,6 +22,7 @@ type Manager struct {
 	opts     Options
 	log      *slog.Logger
 	accounts *accounts.Table
+	counts   *hostCounts
 	metrics  *metrics
 	dial     dialer
 	statuses *statusAsker
@@ -55,6 +56,7 @@ func New(opts Options) (*Manager, error) {
 		opts:     opts,
 		log:      opts.Logger,
 		accounts: opts.Accounts,
+		counts:   newHostCounts(opts.AccountCounts),
 		metrics:  newMetrics(opts.Registerer),
 		failed:   make(chan struct{}),
 		hosts:    make(map[string]*host),

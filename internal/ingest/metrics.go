@@ -25,6 +25,7 @@ var actions = [...]string{
 type metrics struct {
 	accepted    [len(kinds)]prometheus.Counter
 	local       prometheus.Counter
+	throttled   prometheus.Counter
 	rejected    *prometheus.CounterVec // host, reason, action
 	received    *prometheus.CounterVec // host
 	bytes       prometheus.Counter
@@ -54,6 +55,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		local:       counter("cistern_ingest_local_events_total", "Events of our own that were appended."),
+		throttled:   counter("cistern_ingest_accounts_throttled_total", "Accounts that were throttled because their host has more than it may."),
 		rejected:    vec("cistern_ingest_rejected_total", "Events that were not accepted.", "host", "reason", "action"),
 		received:    vec("cistern_ingest_received_total", "Frames that hosts sent.", "host"),
 		bytes:       counter("cistern_ingest_received_bytes_total", "Bytes of the frames that hosts sent."),

@@ -42,6 +42,11 @@ type Options struct {
 	Accounts *accounts.Table
 	// Positions are those of the hosts that the log has events of.
 	Positions []Position
+	// AccountCounts says how many accounts the hosts of the log have.
+	AccountCounts map[string]int64
+	// AccountLimit says how many accounts a host may have, 0 for any number. nil: no
+	// host has a limit. Trusted hosts have none.
+	AccountLimit func(host string) int64
 	// Pace, when set, may hold reading back.
 	Pace Pacer
 

@@ -6,6 +6,7 @@ import (
 	"github.com/cistern-archive/cistern/internal/accounts"
 	"github.com/cistern-archive/cistern/internal/identity"
 	"github.com/cistern-archive/cistern/internal/verify"
+	"github.com/cistern-archive/cistern/segmentlog"
 )
 
 // document rejects what needs a document with a key and a host when there is none.
@@ -30,7 +31,7 @@ func (h *host) tombstone(s *subject, held *accounts.Held) outcome {
 	if acct := held.Account(); acct.Host == "" || acct.Upstream == deleted {
 		return outcome{}
 	}
-	return h.appendOwn(s.ev.DID, held, deleted)
+	return h.m.appendOwn(held, segmentlog.Local, deleted)
 }
 
 // hostAuthority rejects what comes from another host than the document names. T13,
@@ -57,6 +58,11 @@ func (h *host) decideIdentity(s *subject, held *accounts.Held) outcome {
 			return out
 		}
 		return rejected(14, verify.Drop, "identity_of_another_host", nil)
+	}
+	if s.idErr == nil && s.id.Host == h.addr.name {
+		if out := h.accountLimit(held); out.undecided {
+			return out
+		}
 	}
 	return h.append(s, held, nil, 0, accounts.Repo{}, nil)
 }

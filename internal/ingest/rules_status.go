@@ -28,7 +28,7 @@ func (h *host) upstreamStatus(s *subject, held *accounts.Held, acct *accounts.Ac
 		return outcome{}
 	}
 	if s.asked && s.active {
-		return h.appendOwn(s.ev.DID, held, accounts.Status{})
+		return h.m.appendOwn(held, segmentlog.Local, accounts.Status{})
 	}
 	out := rejected(15, verify.Drop, "account_inactive", errInactive{acct.Upstream})
 	if !s.asked {
@@ -50,7 +50,10 @@ func (h *host) decideAccount(s *subject, held *accounts.Held) outcome {
 		}
 	} else if out := h.hostAuthority(s); out.rej != nil {
 		return out
+	} else if out := h.accountLimit(held); out.undecided {
+		return out
 	}
+	acct = held.Account()
 	status := accounts.StatusOf(s.ev.Active, s.ev.Status)
 	var v segmentlog.Verdict
 	if local := acct.Local; local.Inactive && local != status {
@@ -59,8 +62,7 @@ func (h *host) decideAccount(s *subject, held *accounts.Held) outcome {
 			return rejected(16, verify.Drop, "not_rewritable", err)
 		}
 		s.ev = ev
-		v = v.WithHostStatus(!status.Inactive, status.Reason)
-		_, status.Reason, _ = v.HostStatus() // what the log can give back
+		v = segmentlog.Rewritten.WithHostStatus(!status.Inactive, status.Reason)
 	}
 	return h.append(s, held, nil, v, accounts.Repo{}, &status)
 }

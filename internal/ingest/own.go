@@ -1,0 +1,65 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cistern-archive/cistern/internal/accounts"
+	"github.com/cistern-archive/cistern/internal/frame"
+	"github.com/cistern-archive/cistern/segmentlog"
+)
+
+// appendOwn puts an #account of our own into the log and applies it. served is the
+// status that consumers see.
+func (m *Manager) appendOwn(held *accounts.Held, v segmentlog.Verdict, served accounts.Status) outcome {
+	did := held.DID()
+	ev := frame.NewAccount(did, m.opts.Now(), !served.Inactive, served.Reason)
+	entry := segmentlog.Entry{DID: did, Verdict: v, Head: ev.Head, Tail: ev.Tail}
+	at, ok := m.append(&entry)
+	if !ok {
+		return outcome{undecided: true}
+	}
+	c := accounts.Change{At: at, Verdict: v}
+	c.SetStatus(served)
+	held.Apply(&c)
+	m.metrics.local.Inc()
+	return outcome{}
+}
+
+// release lifts the status that we set: what the host said last is served again.
+func (m *Manager) release(held *accounts.Held) outcome {
+	upstream := held.Account().Upstream
+	return m.appendOwn(held, segmentlog.Local.WithHostStatus(!upstream.Inactive, upstream.Reason), upstream)
+}
+
+// SetLocal makes our status of an account the one given, by an #account event of our
+// own; an active one lifts what we had set. It changes nothing when that is so already.
+// It returns once the event is sequenced.
+func (m *Manager) SetLocal(ctx context.Context, did string, s accounts.Status) error {
+	if err := frame.ValidDID(did); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	held, err := m.accounts.Acquire(did)
+	if err != nil {
+		m.fail(err)
+		return fmt.Errorf("status of %s: %w", did, err)
+	}
+	defer held.Release()
+	local := held.Account().Local
+	var out outcome
+	switch {
+	case local == s:
+		return nil
+	case s.Inactive:
+		out = m.appendOwn(&held, segmentlog.Local, s)
+	default:
+		out = m.release(&held)
+	}
+	if out.undecided {
+		return fmt.Errorf("status of %s: the log takes no events: %w", did, ErrStopped)
+	}
+	return nil
+}
