@@ -3,8 +3,9 @@
 // account has records of which collection, where in time a seq stands, and where
 // segments and their blocks begin.
 //
-// It is a cache and nothing else. Deleting its directory loses nothing but the time
-// to read the log. It is written without a write-ahead log and without sync: after
+// It is a cache, and a memory of which hosts are crawled and why (Crawl). Deleting its
+// directory loses nothing but the time to read the log, and the hosts that never sent
+// an event. It is written without a write-ahead log and without sync: after
 // an unclean stop the newest batches are missing, whole and from the end, and the
 // watermark says from where to read the log again.
 //
@@ -19,6 +20,10 @@
 //	meta         'm' name                           schema, stream, applied          meta.go
 //	accounts     'a' DID                            Account, merged                  account_codec.go
 //	hosts        'h' hostname                       epoch · cursor, merged           hosts.go
+//	crawls       'k' hostname                       flags (1 byte: 1 plain) ·        crawls.go
+//	                                                source (1 byte) · requested,
+//	                                                connected (Unix s, 0 none) ·
+//	                                                last error (string)
 //	collections  'c' collection 0x00 DID            empty                            collections.go
 //	times        't' Unix second (8)                first seq of that second         times.go
 //	segments     's' first seq (8)                  Segment                          segments.go
@@ -41,7 +46,8 @@
 //
 //   - Accounts, hosts, collections and times are a function of a prefix of the log,
 //     which the watermark names: every batch carries its watermark (Batch.Commit).
-//     Segments and blocks are a memory of files; they can be empty or behind.
+//     Segments and blocks are a memory of files, crawls one of what was asked of the
+//     relay; they can be empty or behind.
 //   - Merging is associative: however Pebble groups operands, the value is the one
 //     that applying record after record gives (Account).
 //   - An index whose schema or stream differs, that is ahead of the log, or that

@@ -8,7 +8,7 @@ import (
 
 // schemaVersion numbers the layout of keys and values. Raise it with any change of
 // them: indexes of another number are rebuilt.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // The keys of the meta space. Part of the format.
 const (

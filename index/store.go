@@ -8,6 +8,7 @@ const (
 	spaceBlock      = 'b'
 	spaceCollection = 'c'
 	spaceHost       = 'h'
+	spaceCrawl      = 'k'
 	spaceMeta       = 'm'
 	spaceSegment    = 's'
 	spaceTime       = 't'
