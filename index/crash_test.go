@@ -135,7 +135,7 @@ func TestACutOfPowerWhileAnIndexIsDiscardedLeavesNothingOfIt(t *testing.T) {
 	rng := seeded(t)
 	changes := newHistory(rng).changes(400)
 	fired := 0
-	for range rounds(t, 60) {
+	for range rounds(t, 150) {
 		fs := newCrashFS(rng, 0)
 		o := options(fs, uint64(len(changes)))
 		x := mustOpen(t, o)

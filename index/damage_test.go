@@ -85,7 +85,7 @@ func TestAFlippedByteIsNeverBelieved(t *testing.T) {
 	mustClose(t, x)
 	files := filesOf(t, fs)
 	atOpen, atRead, behind, harmless := 0, 0, 0, 0
-	for range rounds(t, 200) {
+	for range rounds(t, 60) {
 		name, at := pickByte(rng, files)
 		bit := byte(1) << rng.IntN(8)
 		files[name][at] ^= bit

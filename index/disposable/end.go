@@ -69,15 +69,18 @@ func markSpoiled(opts *Options) {
 }
 
 // Close writes what is in memory, within two seconds, and ends Pebble's work. It
-// returns why the store died, if it did.
+// returns why the store died, if it did. Closing again changes nothing.
 func (s *Store) Close() error {
-	err := s.flush()
-	err = errors.Join(err, s.endUse())
-	s.burial()
-	if s.health.abandoned.Load() {
-		return err // the lock goes with the process
-	}
-	return errors.Join(err, s.lock.Close())
+	s.closing.Do(func() {
+		err := s.flush()
+		err = errors.Join(err, s.endUse())
+		s.burial()
+		if !s.health.abandoned.Load() { // the lock goes with the process otherwise
+			err = errors.Join(err, s.lock.Close())
+		}
+		s.closeErr = err
+	})
+	return s.closeErr
 }
 
 func (s *Store) flush() error {

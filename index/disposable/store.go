@@ -25,11 +25,13 @@ type Store struct {
 
 	// use is held to read by whoever uses db, and to write to close it. Pebble has no
 	// end of trying to compact what is damaged, so a store that dies is closed soon.
-	use    sync.RWMutex
-	db     *pebble.DB
-	buried chan struct{} // closed when a store that died has been closed
-	end    sync.Once
-	endErr error
+	use      sync.RWMutex
+	db       *pebble.DB
+	buried   chan struct{} // closed when a store that died has been closed
+	end      sync.Once
+	endErr   error
+	closing  sync.Once
+	closeErr error
 }
 
 // Open opens a store, or makes an empty one where there is none that is accepted and
