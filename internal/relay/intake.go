@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -133,6 +134,9 @@ func (in *intake) read(ctx context.Context, r *running, reg *prometheus.Registry
 	for _, h := range hosts {
 		opts.Positions = append(opts.Positions, ingest.Position{Host: h.Name, Epoch: h.Epoch, Floor: h.Cursor})
 	}
+	if opts.AccountCounts, err = accountCounts(ctx, r.index); err != nil {
+		return err
+	}
 	in.options(&opts)
 	m, err := ingest.New(opts)
 	if err != nil {
@@ -159,6 +163,21 @@ func (in *intake) read(ctx context.Context, r *running, reg *prometheus.Registry
 		in.logger.Warn("not everything that was read could be decided; it will be read again", "err", serr)
 	}
 	return err
+}
+
+// accountCounts counts the accounts of each host.
+func accountCounts(ctx context.Context, x *index.Index) (map[string]int64, error) {
+	var mu sync.Mutex
+	counts := make(map[string]int64)
+	err := x.Accounts(ctx, runtime.GOMAXPROCS(0), func(_ []byte, a *index.Account) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if a.Set.Has(index.HostField) {
+			counts[a.Host]++
+		}
+		return nil
+	})
+	return counts, err
 }
 
 // notify says that records are durable.
