@@ -16,7 +16,7 @@ type Change struct {
 	Epoch   uint64
 	Seq     uint64 // the host's
 	Verdict segmentlog.Verdict
-	Repo    Repo    // of a #commit or #sync; zero for others
+	Repo    Repo // of a #commit or #sync; zero for others
 	// What an #account sets: its host's word, our own decision, or both; nil for what it
 	// leaves.
 	Upstream, Local *Status
