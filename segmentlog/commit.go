@@ -192,11 +192,11 @@ func (l *Log) rotate() error {
 // publish shows a durable batch to readers, then to OnCommit.
 func (l *Log) publish(b *pendingBatch, took time.Duration) {
 	w := l.writer
-	if w.count.Load() == 0 {
-		w.advance(b.firstSeq(), b.lastSeq(), len(b.refs))
+	newborn := w.count.Load() == 0
+	w.noteBatch(w.end.Load(), b)
+	w.advance(b.lastSeq(), len(b.refs))
+	if newborn {
 		l.changeFiles(func(files []part) []part { return append(files, w.hotFile) })
-	} else {
-		w.advance(b.firstSeq(), b.lastSeq(), len(b.refs))
 	}
 	l.leaves += uint64(len(b.refs))
 	l.oldest.CompareAndSwap(0, b.firstSeq())

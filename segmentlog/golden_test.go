@@ -95,7 +95,7 @@ func writeGoldenHot(t *testing.T, fs vfs.FS, path string) {
 		if err := w.appendBatch(p.buf); err != nil {
 			t.Fatal(err)
 		}
-		w.advance(p.firstSeq(), p.lastSeq(), len(p.refs))
+		w.advance(p.lastSeq(), len(p.refs))
 	}
 	if err := w.close(); err != nil {
 		t.Fatal(err)

@@ -75,7 +75,6 @@ func crashedHot(b *testing.B, size int) (dir, path string, count int) {
 	var p pendingBatch
 	for seq := uint64(1); w.size < int64(size); {
 		p.reset()
-		first := seq
 		for range 20 {
 			p.add(seq, 1, benchEntry(rng, int(seq), benchEntrySize))
 			seq++
@@ -84,7 +83,8 @@ func crashedHot(b *testing.B, size int) (dir, path string, count int) {
 		if err := w.write(p.buf); err != nil {
 			b.Fatal(err)
 		}
-		w.advance(first, seq-1, 20)
+		w.noteBatch(w.end.Load(), &p)
+		w.advance(seq-1, 20)
 	}
 	if err := w.f.Close(); err != nil {
 		b.Fatal(err)

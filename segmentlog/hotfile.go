@@ -65,10 +65,27 @@ func (h *hotFile) complete() bool   { return h.closed.Load() }
 // note adds a seek point when the last one is far enough behind.
 func (h *hotFile) note(seq uint64, off int64) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.noteLocked(seq, off)
+}
+
+func (h *hotFile) noteLocked(seq uint64, off int64) {
 	if n := len(h.seeks); n == 0 || off-h.seeks[n-1].off >= seekSpacing {
 		h.seeks = append(h.seeks, seekPoint{seq, off})
 	}
-	h.mu.Unlock()
+}
+
+// noteBatch adds the seek points of a batch whose mark stands at off.
+func (h *hotFile) noteBatch(off int64, b *pendingBatch) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.noteLocked(b.firstSeq(), off)
+	if len(b.buf) < seekSpacing {
+		return
+	}
+	for _, r := range b.refs {
+		h.noteLocked(r.seq, off+int64(r.off))
+	}
 }
 
 // seek returns an offset at or before the first record with a seq above after.
@@ -142,12 +159,11 @@ func (w *hotWriter) appendBatch(b []byte) error {
 	return nil
 }
 
-// advance makes what has been synced visible to readers. first is the seq of the
-// batch's first record, last of its last, n how many they are.
-func (w *hotWriter) advance(first, last uint64, n int) {
-	w.note(first, w.end.Load())
+// advance makes what has been synced visible to readers: count more records, up to
+// the seq last.
+func (w *hotWriter) advance(last uint64, count int) {
 	w.lastSeq.Store(last)
-	w.count.Add(uint64(n))
+	w.count.Add(uint64(count))
 	w.end.Store(w.size)
 }
 

@@ -133,3 +133,46 @@ func itemError(err error) error {
 func (it *itemReader) raw(at int64) []byte {
 	return it.buf[at-it.base : it.off-it.base]
 }
+
+// hotRecords walks the records of a hot file and passes over its marks.
+type hotRecords struct {
+	path string
+	mark marker
+	it   itemReader
+	at   int64 // where the record that next returned begins
+}
+
+// records walks h, open as f, from off, where an item begins, to end.
+func (h *hotFile) records(f vfs.File, off, end int64) *hotRecords {
+	r := &hotRecords{path: h.path, mark: newMarker(h.header.encode())}
+	r.it = itemReader{f: f, off: off, end: end, mark: &r.mark}
+	return r
+}
+
+// next decodes the next record, whose slices live until the next call. io.EOF: the
+// end is reached. Bytes that are no item are a *CorruptError.
+func (r *hotRecords) next(rec *Record) error {
+	for {
+		r.at = r.it.off
+		kind, err := r.it.next(rec)
+		switch {
+		case err == nil && kind == itemRecord:
+			return nil
+		case err == nil: // a mark
+		case errors.Is(err, io.EOF):
+			return io.EOF
+		case isDiskError(err):
+			return fmt.Errorf("read %s: %w", r.path, err)
+		default:
+			return r.corrupt(err)
+		}
+	}
+}
+
+// raw is the encoding of the record that next returned.
+func (r *hotRecords) raw() []byte { return r.it.raw(r.at) }
+
+// corrupt says that the item at r.at is wrong.
+func (r *hotRecords) corrupt(err error) error {
+	return &CorruptError{File: r.path, Offset: r.at, Err: err}
+}

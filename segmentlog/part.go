@@ -12,6 +12,9 @@ type part interface {
 	complete() bool
 	// open returns a reader of the records with a seq above after.
 	open(fs vfs.FS, after uint64) (partReader, error)
+	// chunks returns the records with after < seq ≤ through, which is the seq of a
+	// durable record of this part and above after. Each chunk is to be closed.
+	chunks(fs vfs.FS, after, through uint64) ([]*Chunk, error)
 }
 
 // partReader walks the records of a part. next returns io.EOF at the durable end,

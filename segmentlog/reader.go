@@ -64,23 +64,34 @@ func (r *Reader) Next(rec *Record) error {
 	}
 }
 
-// open finds the file that holds the first record above the position. A file may
-// go between the look and the opening: then the position is looked up again, once.
+// open finds the file that holds the first record above the position.
 func (r *Reader) open() error {
+	return r.log.find(r.after, func(p part) error {
+		cur, err := p.open(r.log.opts.FS, r.after)
+		if err == nil {
+			r.part, r.cur = p, cur
+		}
+		return err
+	})
+}
+
+// find calls open with the file that holds the first record above after; io.EOF
+// when there is none. A file may go between the look and the opening: then the
+// position is looked up again, once.
+func (l *Log) find(after uint64, open func(part) error) error {
 	for again := false; ; again = true {
-		files := *r.log.files.Load()
-		i := sort.Search(len(files), func(i int) bool { return files[i].finalSeq() > r.after })
+		files := *l.files.Load()
+		i := sort.Search(len(files), func(i int) bool { return files[i].finalSeq() > after })
 		if i == len(files) {
 			return io.EOF
 		}
-		cur, err := files[i].open(r.log.opts.FS, r.after)
+		err := open(files[i])
 		if oserror.IsNotExist(err) && !again {
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("read the log: %w", err)
 		}
-		r.part, r.cur = files[i], cur
 		return nil
 	}
 }
@@ -91,36 +102,22 @@ func (h *hotFile) open(fs vfs.FS, after uint64) (partReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &hotReader{file: h, f: f, after: after, mark: newMarker(h.header.encode())}
-	r.it = itemReader{f: f, off: h.seek(after), mark: &r.mark}
-	return r, nil
+	return &hotReader{file: h, f: f, after: after, records: h.records(f, h.seek(after), 0)}, nil
 }
 
 // hotReader walks the records of a hot file up to its durable end.
 type hotReader struct {
-	file  *hotFile
-	f     vfs.File
-	after uint64
-	mark  marker
-	it    itemReader
+	file    *hotFile
+	f       vfs.File
+	after   uint64
+	records *hotRecords
 }
 
 func (r *hotReader) next(rec *Record) error {
+	r.records.it.end = r.file.end.Load()
 	for {
-		r.it.end = r.file.end.Load()
-		at := r.it.off
-		kind, err := r.it.next(rec)
-		switch {
-		case err == nil:
-			if kind == itemRecord && rec.Seq > r.after {
-				return nil
-			}
-		case errors.Is(err, io.EOF):
-			return io.EOF
-		case isDiskError(err):
-			return fmt.Errorf("read %s: %w", r.file.path, err)
-		default:
-			return &CorruptError{File: r.file.path, Offset: at, Err: err}
+		if err := r.records.next(rec); err != nil || rec.Seq > r.after {
+			return err
 		}
 	}
 }

@@ -320,7 +320,7 @@ func TestAFileOfAnotherStreamOrEpochOrNameIsRefused(t *testing.T) {
 		if err := w.appendBatch(p.buf); err != nil {
 			t.Fatal(err)
 		}
-		w.advance(h.FirstSeq, h.FirstSeq+2, 3)
+		w.advance(h.FirstSeq+2, 3)
 		if err := w.close(); err != nil {
 			t.Fatal(err)
 		}

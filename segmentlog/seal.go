@@ -84,34 +84,28 @@ func (s *sealer) write(ctx context.Context, f vfs.File, h *hotFile) (*Footer, er
 		return nil, err
 	}
 	defer w.close()
-	mark := newMarker(h.header.encode())
-	it := itemReader{f: hot, off: h.headerLen, end: h.end.Load(), mark: &mark}
+	records := h.records(hot, h.headerLen, h.end.Load())
 	var rec Record
 	for {
-		at := it.off
-		kind, err := it.next(&rec)
-		switch {
-		case errors.Is(err, io.EOF):
-			if w.footer.Count != h.count.Load() || w.footer.Name.LastSeq != h.lastSeq.Load() {
-				return nil, &CorruptError{File: h.path, Offset: at,
-					Err: fmt.Errorf("it holds %d records up to seq %d, expected %d up to %d",
-						w.footer.Count, w.footer.Name.LastSeq, h.count.Load(), h.lastSeq.Load())}
-			}
-			return w.finish(s.tree)
-		case isDiskError(err):
-			return nil, fmt.Errorf("read %s: %w", h.path, err)
-		case err != nil:
-			return nil, &CorruptError{File: h.path, Offset: at, Err: err}
-		case kind == itemMark:
-			if err := ctx.Err(); err != nil { // once a group commit
-				return nil, err
-			}
-			continue
+		err := records.next(&rec)
+		if errors.Is(err, io.EOF) {
+			break
 		}
-		if err := w.add(it.raw(at), &rec); err != nil {
+		if err == nil {
+			err = w.add(records.raw(), &rec)
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
+	if w.footer.Count != h.count.Load() || w.footer.Name.LastSeq != h.lastSeq.Load() {
+		return nil, records.corrupt(fmt.Errorf("it holds %d records up to seq %d, expected %d up to %d",
+			w.footer.Count, w.footer.Name.LastSeq, h.count.Load(), h.lastSeq.Load()))
+	}
+	return w.finish(s.tree)
 }
 
 // extend adds the leaves of the newest segment to the tree.

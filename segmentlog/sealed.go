@@ -20,11 +20,25 @@ func (s *sealedFile) finalSeq() uint64 { return s.name.LastSeq }
 func (s *sealedFile) complete() bool   { return true }
 
 func (s *sealedFile) open(fs vfs.FS, after uint64) (partReader, error) {
-	f, seg, err := openSealed(fs, s.path)
+	f, seg, err := s.segment(fs)
 	if err != nil {
 		return nil, err
 	}
 	return &sealedReader{f: f, seg: seg, after: after, block: seg.Footer().FindSeq(after)}, nil
+}
+
+// segment opens the file, which must be the segment that its name says; close the
+// file.
+func (s *sealedFile) segment(fs vfs.FS) (vfs.File, *Segment, error) {
+	f, seg, err := openSealed(fs, s.path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if n := seg.Footer().Name; n != s.name {
+		_ = f.Close() // opened for reading
+		return nil, nil, seg.corrupt(seg.Footer().wireEnd(), fmt.Errorf("%w: it says that the segment is %s", errFooter, n))
+	}
+	return f, seg, nil
 }
 
 // openSealed opens a local segment; close the file.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"sort"
 	"sync"
 
@@ -120,9 +121,7 @@ func (s *Segment) readSpan(sp *Span, buf *BlockBuffer) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
-	if int64(cap(buf.wire)) < sp.Wire {
-		buf.wire = make([]byte, sp.Wire)
-	}
+	buf.wire = slices.Grow(buf.wire[:0], int(sp.Wire))
 	wire := buf.wire[:sp.Wire]
 	if err := s.readAt(wire, sp.Offset); err != nil {
 		return nil, err
@@ -133,17 +132,14 @@ func (s *Segment) readSpan(sp *Span, buf *BlockBuffer) ([]byte, error) {
 	if err := checkFrame(wire, sp.Raw); err != nil {
 		return nil, s.corrupt(sp.Offset, fmt.Errorf("block: %w", err))
 	}
-	if int64(cap(buf.raw)) < sp.Raw {
-		buf.raw = make([]byte, 0, sp.Raw)
-	}
-	raw, err := dec.DecodeAll(wire, buf.raw[:0:sp.Raw])
+	buf.raw = slices.Grow(buf.raw[:0], int(sp.Raw))
+	raw, err := dec.DecodeAll(wire, buf.raw[:0:sp.Raw]) // in place: no frame may grow beyond its size
 	if err != nil {
 		return nil, s.corrupt(sp.Offset, fmt.Errorf("block: %w", err))
 	}
 	if int64(len(raw)) != sp.Raw {
 		return nil, s.corrupt(sp.Offset, fmt.Errorf("block decodes to %d bytes, the footer says %d", len(raw), sp.Raw))
 	}
-	buf.raw = raw
 	return raw, nil
 }
 
@@ -167,25 +163,35 @@ func (s *Segment) CheckHeader() error {
 func (s *Segment) Records(after uint64) iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
 		var buf BlockBuffer
-		var rec Record
 		for i := s.footer.FindSeq(after); i < len(s.footer.Blocks); i++ {
-			raw, err := s.ReadBlock(i, &buf)
+			more, err := s.each(i, &buf, func(rec *Record) bool { return rec.Seq <= after || yield(rec, nil) })
 			if err != nil {
 				yield(nil, err)
+			}
+			if !more {
 				return
 			}
-			b := blockRecords{s: s, block: i, raw: raw}
-			for {
-				if err := b.next(&rec); errors.Is(err, io.EOF) {
-					break
-				} else if err != nil {
-					yield(nil, err)
-					return
-				}
-				if rec.Seq > after && !yield(&rec, nil) {
-					return
-				}
-			}
+		}
+	}
+}
+
+// each calls f with the records of block i, in order, until it returns false; more
+// says that it did not, and that there was no error.
+func (s *Segment) each(i int, buf *BlockBuffer, f func(*Record) bool) (more bool, err error) {
+	raw, err := s.ReadBlock(i, buf)
+	if err != nil {
+		return false, err
+	}
+	var rec Record
+	b := blockRecords{s: s, block: i, raw: raw}
+	for {
+		if err := b.next(&rec); errors.Is(err, io.EOF) {
+			return true, nil
+		} else if err != nil {
+			return false, err
+		}
+		if !f(&rec) {
+			return false, nil
 		}
 	}
 }

@@ -67,12 +67,9 @@ func firstSeqAt(fs vfs.FS, s *scanned) (seq uint64, err error) {
 func copyRecords(fs vfs.FS, s *scanned, w *hotWriter) error {
 	buf := make([]byte, markSize, readChunk+markSize)
 	w.mark.put(buf, w.end.Load())
-	var first, last uint64
+	var last uint64
 	var count int
 	err := tailRecords(fs, s, func(raw []byte, rec *Record) error {
-		if first == 0 {
-			first = rec.Seq
-		}
 		if last = rec.Seq; len(buf) >= readChunk {
 			if err := w.write(buf); err != nil {
 				return err
@@ -93,7 +90,7 @@ func copyRecords(fs vfs.FS, s *scanned, w *hotWriter) error {
 	if err != nil {
 		return err
 	}
-	w.advance(first, last, count)
+	w.advance(last, count)
 	return nil
 }
 
@@ -104,22 +101,17 @@ func tailRecords(fs vfs.FS, s *scanned, f func(raw []byte, rec *Record) error) e
 		return err
 	}
 	defer file.Close()
-	mark := newMarker(s.file.header.encode())
-	it := itemReader{f: file, off: s.file.end.Load(), end: s.tailEnd, mark: &mark}
+	records := s.file.records(file, s.file.end.Load(), s.tailEnd)
 	var rec Record
 	for {
-		at := it.off
-		kind, err := it.next(&rec)
+		err := records.next(&rec)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
+		if err == nil {
+			err = f(records.raw(), &rec)
+		}
 		if err != nil {
-			return fmt.Errorf("%s at offset %d: %w", s.file.path, at, err)
-		}
-		if kind != itemRecord {
-			continue
-		}
-		if err := f(it.raw(at), &rec); err != nil {
 			return err
 		}
 	}
