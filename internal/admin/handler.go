@@ -11,10 +11,11 @@ import (
 	"github.com/cistern-archive/cistern/replay"
 )
 
-// Sources are what the API shows.
+// Sources are what the API shows and changes.
 type Sources struct {
 	Hosts     func() []ingest.HostInfo
 	Consumers func() []replay.ConsumerInfo
+	Takedowns Takedowns
 }
 
 // NewHandler returns the API; nil when there is no password.
@@ -32,6 +33,7 @@ func NewHandler(passwords []string, s Sources) http.Handler {
 	mux.HandleFunc("GET /admin/consumers/list", func(w http.ResponseWriter, _ *http.Request) {
 		xrpc.WriteJSON(w, http.StatusOK, consumers(s.Consumers()))
 	})
+	repoRoutes(mux, s.Takedowns)
 	return authenticate(passwords, mux)
 }
 

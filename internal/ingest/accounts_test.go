@@ -307,8 +307,11 @@ func TestATakedownThatIsLiftedLeavesWhatTheHostSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.caughtUp(n)
-	r.setLocal(a.DID, accounts.Status{})
-	r.setLocal(b.DID, accounts.Status{})
+	for _, did := range []string{a.DID, b.DID, b.DID} { // the second time it is so already
+		if err := r.m.Lift(t.Context(), did, down); err != nil {
+			t.Fatal(err)
+		}
+	}
 	own := r.own()
 	if len(own) != 4 || own[2].Active || own[2].Status != "deactivated" || !own[3].Active {
 		t.Fatalf("%d events of our own, want two takedowns, one deactivated, one active", len(own))

@@ -33,9 +33,28 @@ func (m *Manager) release(held *accounts.Held) outcome {
 }
 
 // SetLocal makes our status of an account the one given, by an #account event of our
-// own; an active one lifts what we had set. It changes nothing when that is so already.
-// It returns once the event is sequenced.
+// own, unless it is that already. It returns once the event is sequenced.
 func (m *Manager) SetLocal(ctx context.Context, did string, s accounts.Status) error {
+	return m.decideLocal(ctx, did, func(held *accounts.Held) outcome {
+		if held.Account().Local == s {
+			return outcome{}
+		}
+		return m.appendOwn(held, segmentlog.Local, s)
+	})
+}
+
+// Lift takes back our status of an account, if it is the one given, by an #account
+// event of our own that says what the account's host said last.
+func (m *Manager) Lift(ctx context.Context, did string, s accounts.Status) error {
+	return m.decideLocal(ctx, did, func(held *accounts.Held) outcome {
+		if held.Account().Local != s {
+			return outcome{}
+		}
+		return m.release(held)
+	})
+}
+
+func (m *Manager) decideLocal(ctx context.Context, did string, decide func(*accounts.Held) outcome) error {
 	if err := frame.ValidDID(did); err != nil {
 		return err
 	}
@@ -48,17 +67,7 @@ func (m *Manager) SetLocal(ctx context.Context, did string, s accounts.Status) e
 		return fmt.Errorf("status of %s: %w", did, err)
 	}
 	defer held.Release()
-	local := held.Account().Local
-	var out outcome
-	switch {
-	case local == s:
-		return nil
-	case s.Inactive:
-		out = m.appendOwn(&held, segmentlog.Local, s)
-	default:
-		out = m.release(&held)
-	}
-	if out.undecided {
+	if decide(&held).undecided {
 		return fmt.Errorf("status of %s: the log takes no events: %w", did, ErrStopped)
 	}
 	return nil

@@ -16,7 +16,7 @@ type HostLimits struct {
 
 // state is what all decisions together say.
 type state struct {
-	takedowns map[string]bool // DIDs
+	takedowns map[string]bool // by DID; false: lifted again
 	blocked   map[string]bool // hostnames
 	banned    map[string]bool // domains
 	limits    map[string]HostLimits
@@ -38,7 +38,7 @@ func (s *state) apply(d *Decision) {
 	case Takedown:
 		s.takedowns[d.Subject] = true
 	case ReverseTakedown:
-		delete(s.takedowns, d.Subject)
+		s.takedowns[d.Subject] = false
 	case BlockHost:
 		s.blocked[d.Subject] = true
 	case UnblockHost:
@@ -144,7 +144,24 @@ func (j *Journal) TakenDown(did string) bool {
 func (j *Journal) Takedowns() []string {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	return slices.Sorted(maps.Keys(j.state.takedowns))
+	return j.state.takedownsThatAre(true)
+}
+
+// Lifted lists the accounts whose takedown was lifted, sorted.
+func (j *Journal) Lifted() []string {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.state.takedownsThatAre(false)
+}
+
+func (s *state) takedownsThatAre(down bool) (dids []string) {
+	for did, is := range s.takedowns {
+		if is == down {
+			dids = append(dids, did)
+		}
+	}
+	slices.Sort(dids)
+	return dids
 }
 
 // Limits returns the limits that were set for a host.

@@ -34,10 +34,10 @@ const (
 type intake struct {
 	log     *segmentlog.Log
 	logger  *slog.Logger
-	dir     string                              // of the index
-	options func(*ingest.Options)               // fills in what does not come from the index
-	begin   func(*ingest.Manager) error         // adds hosts
-	reg     atomic.Pointer[prometheus.Registry] // of the present run
+	dir     string                                       // of the index
+	options func(*ingest.Options)                        // fills in what does not come from the index
+	begin   func(context.Context, *ingest.Manager) error // adds hosts
+	reg     atomic.Pointer[prometheus.Registry]          // of the present run
 	current atomic.Pointer[running]
 
 	cancel context.CancelFunc
@@ -145,7 +145,7 @@ func (in *intake) read(ctx context.Context, r *running, reg *prometheus.Registry
 	with := *r
 	with.manager = m
 	in.current.Store(&with)
-	err = in.begin(m)
+	err = in.begin(ctx, m)
 	if err == nil {
 		select {
 		case <-ctx.Done():
@@ -187,10 +187,18 @@ func (in *intake) notify() {
 	}
 }
 
+// manager is who reads hosts, nil while they are not read.
+func (in *intake) manager() *ingest.Manager {
+	if r := in.current.Load(); r != nil {
+		return r.manager
+	}
+	return nil
+}
+
 // hosts lists those that are read, none while the intake is not running.
 func (in *intake) hosts() []ingest.HostInfo {
-	if r := in.current.Load(); r != nil && r.manager != nil {
-		return r.manager.Hosts()
+	if m := in.manager(); m != nil {
+		return m.Hosts()
 	}
 	return nil
 }
@@ -209,11 +217,11 @@ var errNotReading = errors.New("hosts are not read for the moment: the index is 
 
 // AddHost adds a host to those that are read.
 func (in *intake) AddHost(rawURL string, trusted bool) error {
-	r := in.current.Load()
-	if r == nil || r.manager == nil {
+	m := in.manager()
+	if m == nil {
 		return errNotReading
 	}
-	return r.manager.AddHost(rawURL, trusted)
+	return m.AddHost(rawURL, trusted)
 }
 
 // Gather returns the metrics of the present run.

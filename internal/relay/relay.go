@@ -19,6 +19,7 @@ import (
 	"github.com/cistern-archive/cistern/internal/identity"
 	"github.com/cistern-archive/cistern/internal/ingest"
 	"github.com/cistern-archive/cistern/internal/metrics"
+	"github.com/cistern-archive/cistern/internal/operator"
 	"github.com/cistern-archive/cistern/internal/xrpc"
 	"github.com/cistern-archive/cistern/replay"
 	"github.com/cistern-archive/cistern/segmentlog"
@@ -42,6 +43,7 @@ type Relay struct {
 	reg *prometheus.Registry
 
 	events   *segmentlog.Log
+	journal  *operator.Journal
 	resolver *identity.Resolver
 	intake   intake
 	replay   *replay.Server
@@ -115,6 +117,9 @@ func (r *Relay) openIntake() error {
 	if err != nil {
 		return err
 	}
+	if r.journal, err = operator.Open(operator.Options{Dir: r.cfg.DataDir, Logger: r.log}); err != nil {
+		return err
+	}
 	for _, h := range r.cfg.Hosts {
 		if err := ingest.CheckHost(h, true); err != nil {
 			return fmt.Errorf("--host %s: %w", h, err)
@@ -126,8 +131,12 @@ func (r *Relay) openIntake() error {
 	return nil
 }
 
-// addHosts adds the hosts of the configuration to an intake that begins.
-func (r *Relay) addHosts(m *ingest.Manager) error {
+// addHosts adds the hosts of the configuration to an intake that begins, once what was
+// decided about accounts is in the log.
+func (r *Relay) addHosts(ctx context.Context, m *ingest.Manager) error {
+	if err := r.takeDownAll(ctx, m); err != nil {
+		return err
+	}
 	for _, h := range r.cfg.Hosts {
 		if err := m.AddHost(h, true); err != nil {
 			return fmt.Errorf("--host %s: %w", h, err)
@@ -143,7 +152,7 @@ func (r *Relay) listen() error {
 	}
 	r.serve(r.public, xrpc.NewHandler(xrpc.Parts{
 		SubscribeRepos: r.replay,
-		Admin:          admin.NewHandler(r.cfg.AdminPasswords, admin.Sources{Hosts: r.intake.hosts, Consumers: r.replay.Consumers}),
+		Admin:          admin.NewHandler(r.cfg.AdminPasswords, admin.Sources{Hosts: r.intake.hosts, Consumers: r.replay.Consumers, Takedowns: r}),
 		Healthy:        r.events.Err,
 	}))
 	if r.cfg.MetricsListen == "" {
@@ -213,6 +222,9 @@ func (r *Relay) Stop() error {
 	r.intake.stop()
 	if r.resolver != nil {
 		r.resolver.Close()
+	}
+	if r.journal != nil {
+		errs = append(errs, r.journal.Close())
 	}
 	if r.events != nil {
 		errs = append(errs, r.events.Close())
