@@ -14,6 +14,8 @@ func (o *DialOptions) ensureDefaults() {
 	orInt(&o.HealthyAfter, time.Minute)
 	orInt(&o.PingAfter, 30*time.Second)
 	orInt(&o.SilentFor, 90*time.Second)
+	orInt(&o.AtOnce, 64)
+	orInt(&o.PerSecond, 100)
 	if o.Jitter == nil {
 		o.Jitter = func(d time.Duration) time.Duration { return rand.N(d + 1) }
 	}

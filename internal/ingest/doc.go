@@ -16,6 +16,9 @@
 //     against.
 //   - Nobody who holds an account, and no reader of frames, waits for the network's
 //     answer about an account.
+//   - A bounded number of dials is under way and they begin at a bounded pace, whatever
+//     number of hosts is added, comes back or is asked for.
+//   - A host above its rates is read slowly; nothing that it sends is dropped for it.
 //   - What is in memory for a host is bounded in events and bytes; a full window stops
 //     that host's reading and nobody else's.
 //   - No bytes from outside end anything but their own connection.

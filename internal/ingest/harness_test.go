@@ -98,7 +98,7 @@ func newRig(t *testing.T, plcURL string, log *memLog, change func(*Options)) *ri
 	}
 	opts := Options{
 		Log: log, Resolver: r.resolver, Accounts: r.accounts, Registerer: r.reg, Logger: logger,
-		Dial:   DialOptions{BackoffBase: 5 * time.Millisecond, TrustedBackoffCap: 50 * time.Millisecond},
+		Dial:   DialOptions{BackoffBase: 5 * time.Millisecond, TrustedBackoffCap: 50 * time.Millisecond, PerSecond: 10_000},
 		Bounds: Bounds{HoldRetry: 5 * time.Millisecond, HoldRetryCap: 20 * time.Millisecond},
 	}
 	if change != nil {
@@ -179,11 +179,9 @@ func (r *rig) addUntrusted(url string) {
 		r.t.Fatal(err)
 	}
 	addr.trusted = false
-	h := newHost(r.m, addr, r.m.from[addr.name])
 	r.m.mu.Lock()
-	r.m.hosts[addr.name] = h
-	r.m.mu.Unlock()
-	r.m.wg.Go(h.run)
+	defer r.m.mu.Unlock()
+	r.m.begin(newHost(r.m, addr, r.m.from[addr.name]), nil, 0)
 }
 
 // until waits for a condition.

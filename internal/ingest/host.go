@@ -31,11 +31,25 @@ type host struct {
 
 	queues    queues
 	lastEvent atomic.Int64 // Unix ns
+	frames    atomic.Uint64
+	brake     *brake
+	lag       lag
 
-	mu        sync.Mutex
-	win       *window // of the present epoch
-	connected bool
-	lastErr   error
+	wake chan struct{} // holds one call to dial soon
+
+	// Of the present run; guarded by the Manager's lock. done is closed when the run has
+	// ended, drop ends it with a reason.
+	running bool
+	drop    context.CancelCauseFunc
+	done    chan struct{}
+
+	mu      sync.Mutex
+	win     *window   // of the present epoch
+	up      *upstream // nil while not connected
+	ever    bool      // has been connected
+	tried   bool      // an attempt to connect has ended
+	failing bool      // the last one failed
+	lastErr error
 }
 
 func newHost(m *Manager, addr address, from Position) *host {
@@ -48,65 +62,137 @@ func newHost(m *Manager, addr address, from Position) *host {
 		rekeys:     newRecent(m.opts.Bounds.RefreshEvery, 1),
 		identities: newRecent(m.opts.Bounds.RefreshEvery, identityBurst),
 		statuses:   newStatusCache(m.opts.Bounds.StatusEvery),
+		brake:      newBrake(m.rates(addr.name), time.Now()),
+		wake:       make(chan struct{}, 1),
+		done:       make(chan struct{}),
 		win:        newWindow(from.Epoch, from.Floor),
 	}
+	close(h.done) // it has no earlier run
 	h.received = m.metrics.received.WithLabelValues(h.label)
 	h.queues.init(h)
 	return h
 }
 
-// run connects and reads until reading stops.
-func (h *host) run() {
-	ctx := h.m.reading
-	d := &h.m.opts.Dial
-	wait := backoff{base: d.BackoffBase, cap: d.BackoffCap, jitter: d.Jitter}
-	if h.addr.trusted {
-		wait.cap = d.TrustedBackoffCap
-	}
+// run connects and reads until ctx ends. first is a connection that is open already,
+// after cursor, or nil.
+func (h *host) run(ctx context.Context, first *upstream, cursor uint64) {
+	wait := h.backoff()
+	up := first
 	for ctx.Err() == nil {
-		began := time.Now()
-		connected, err := h.session(ctx)
+		var err error
+		if up == nil {
+			up, cursor, err = h.connect(ctx, h.class())
+		}
+		if err == nil {
+			began := time.Now()
+			err = h.session(ctx, up, cursor)
+			if time.Since(began) >= h.m.opts.Dial.HealthyAfter {
+				wait.reset()
+			}
+			up = nil
+		}
 		if ctx.Err() != nil {
 			return
-		}
-		if connected && time.Since(began) >= d.HealthyAfter {
-			wait.reset()
 		}
 		pause := wait.next()
 		if errors.Is(err, errRelay) {
 			pause = wait.cap
 		}
 		h.log.Info("upstream connection ended", "err", err, "retry_in", pause.Round(time.Millisecond))
-		if !sleep(ctx, pause) {
+		if !h.pause(ctx, pause, &wait) {
 			return
 		}
 	}
 }
 
-// session connects once and reads until the connection ends.
-func (h *host) session(ctx context.Context) (connected bool, err error) {
-	win := h.window()
-	cursor := win.cursor()
-	up, err := h.m.dial.connect(ctx, &h.addr, cursor)
+func (h *host) backoff() backoff {
+	d := &h.m.opts.Dial
+	b := backoff{base: d.BackoffBase, cap: d.BackoffCap, jitter: d.Jitter}
+	if h.addr.trusted {
+		b.cap = d.TrustedBackoffCap
+	}
+	return b
+}
+
+// wakeAfter is how long after an attempt a host that is woken is dialled again at the
+// earliest, so that nobody can make us dial somebody as often as he likes.
+const wakeAfter = 5 * time.Second
+
+// pause waits for d, or less when the host is woken, and says whether ctx is still
+// alive.
+func (h *host) pause(ctx context.Context, d time.Duration, wait *backoff) bool {
+	began := time.Now()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			return true
+		case <-h.wake:
+			wait.reset()
+			waited := time.Since(began)
+			t.Reset(max(0, min(d-waited, wakeAfter-waited)))
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// class says why the host is dialled by its own goroutine.
+func (h *host) class() dialClass {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ever {
+		return dialAgain
+	}
+	return dialFirst
+}
+
+// connect opens the host's stream behind all that came, which cursor says.
+func (h *host) connect(ctx context.Context, c dialClass) (up *upstream, cursor uint64, err error) {
+	if err := h.m.gate.enter(ctx, c); err != nil {
+		return nil, 0, err
+	}
+	defer h.m.gate.leave()
+	cursor = h.window().cursor()
+	up, err = h.m.dial.connect(ctx, &h.addr, cursor)
 	if err != nil {
 		h.m.metrics.dials.WithLabelValues("failed").Inc()
-		h.setConn(false, err)
-		return false, err
+		h.disconnected(ctx, err, true)
+		return nil, 0, err
 	}
 	h.m.metrics.dials.WithLabelValues("ok").Inc()
+	return up, cursor, nil
+}
+
+// session reads a connection until it ends.
+func (h *host) session(ctx context.Context, up *upstream, cursor uint64) error {
+	win := h.window()
 	h.m.metrics.connections.Inc()
-	h.setConn(true, nil)
+	h.connected(up)
 	h.log.Info("upstream connected", "cursor", cursor, "epoch", win.epoch)
-	unhook := context.AfterFunc(ctx, func() { up.close(ErrStopped) })
+	unhook := context.AfterFunc(ctx, func() { up.close(h.m.causeOf(ctx)) })
 	defer unhook()
 
-	err = up.finish(h.read(ctx, up, win, cursor))
+	err := up.finish(h.read(ctx, up, win, cursor))
 	h.m.metrics.connections.Dec()
-	h.setConn(false, err)
+	h.disconnected(ctx, err, false)
 	if reason := closeReason(err); reason != "" {
 		h.m.metrics.closed.WithLabelValues(reason).Inc()
 	}
-	return true, err
+	return err
+}
+
+// kick ends the connection, when there is one; it is made again in time.
+func (h *host) kick(cause error) bool {
+	h.mu.Lock()
+	up := h.up
+	h.mu.Unlock()
+	if up == nil {
+		return false
+	}
+	up.close(cause)
+	return true
 }
 
 // closeReason is the metric label of a close of our own making.
@@ -139,31 +225,6 @@ func (h *host) newEpoch(old *window) {
 	h.win = newWindow(old.epoch+1, 0)
 	h.m.metrics.epochs.Inc()
 	h.log.Warn("the host restarted its numbering; reading it from the start", "epoch", h.win.epoch, "cursor", old.cursor())
-}
-
-func (h *host) setConn(connected bool, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.connected, h.lastErr = connected, err
-}
-
-func (h *host) info() HostInfo {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	info := HostInfo{
-		Name:      h.addr.name,
-		Trusted:   h.addr.trusted,
-		Connected: h.connected,
-		Epoch:     h.win.epoch,
-		Cursor:    h.win.floor(),
-	}
-	if ns := h.lastEvent.Load(); ns > 0 {
-		info.LastEvent = time.Unix(0, ns)
-	}
-	if h.lastErr != nil {
-		info.LastError = h.lastErr.Error()
-	}
-	return info
 }
 
 // warnEvery bounds how often a host's rejections are logged above debug.

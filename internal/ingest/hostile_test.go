@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -31,9 +32,15 @@ type stage struct {
 // closed when play returns.
 func newStage(t *testing.T, play func(i int, c *websocket.Conn)) *stage {
 	t.Helper()
+	return newStageAt(t, "127.0.0.1:0", play)
+}
+
+// newStageAt is newStage on an address of its own.
+func newStageAt(t *testing.T, addr string, play func(i int, c *websocket.Conn)) *stage {
+	t.Helper()
 	s := new(stage)
 	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasSuffix(r.URL.Path, "subscribeRepos") {
 			w.WriteHeader(http.StatusNotFound)
 			return
@@ -49,6 +56,12 @@ func newStage(t *testing.T, play func(i int, c *websocket.Conn)) *stage {
 		defer c.Close()
 		play(i, c)
 	}))
+	s.Listener.Close()
+	var err error
+	if s.Listener, err = net.Listen("tcp", addr); err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
 	t.Cleanup(s.Close)
 	return s
 }

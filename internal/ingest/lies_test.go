@@ -28,6 +28,7 @@ func TestEveryLieIsDroppedAndTheNextHonestEventPasses(t *testing.T) {
 			n := newNet(t, netsim.Options{Hosts: 2, Accounts: 3, Churn: -1})
 			r := newRig(t, n.PLCURL(), &memLog{}, nil)
 			r.addHosts(n.HostURLs()...)
+			until(t, "both connections", func() bool { return n.Host(0).Subscribers() == 1 && n.Host(1).Subscribers() == 1 })
 			h := n.Host(0)
 			a := h.Account(0)
 			if _, err := h.Post(a); err != nil {

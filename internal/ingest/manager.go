@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/cistern-archive/cistern/internal/accounts"
 )
@@ -25,6 +24,7 @@ type Manager struct {
 	counts   *hostCounts
 	metrics  *metrics
 	dial     dialer
+	gate     *gate
 	statuses *statusAsker
 
 	// reading ends when Stop begins; appending when Stop gives up waiting for what is
@@ -39,7 +39,7 @@ type Manager struct {
 	verifiers sync.Pool // of *verify.Verifier, which are too large for one a host
 
 	mu      sync.Mutex
-	hosts   map[string]*host    // being read, by name
+	hosts   map[string]*host    // that were ever added, by name
 	from    map[string]Position // where hosts that the log has are read on, by name
 	stopped bool
 	err     error
@@ -66,55 +66,12 @@ func New(opts Options) (*Manager, error) {
 		m.from[p.Host] = p
 	}
 	m.dial.opts, m.dial.userAgent = opts.Dial, opts.UserAgent
+	m.gate = newGate(&m.opts.Dial)
 	m.statuses = newStatusAsker(&m.opts)
+	m.exposeStanding(opts.Registerer)
 	m.reading, m.stopReading = context.WithCancel(context.Background())
 	m.appending, m.stopAppending = context.WithCancelCause(context.Background())
 	return m, nil
-}
-
-// AddHost reads a host from now on, for ever. rawURL is a base URL or a bare
-// hostname (https). A trusted host is one of the operator's own word: http, ports and
-// private addresses are allowed for it, and so are other relays. Adding a host that is
-// being read changes nothing.
-func (m *Manager) AddHost(rawURL string, trusted bool) error {
-	addr, err := parseHost(rawURL, trusted)
-	if err != nil {
-		return fmt.Errorf("host %q: %w", rawURL, err)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.stopped {
-		return ErrStopped
-	}
-	if _, ok := m.hosts[addr.name]; ok {
-		return nil
-	}
-	h := newHost(m, addr, m.from[addr.name])
-	m.hosts[addr.name] = h
-	m.wg.Go(h.run)
-	return nil
-}
-
-// HostInfo is how a host stands.
-type HostInfo struct {
-	Name      string // as the log writes it
-	Trusted   bool
-	Connected bool
-	Epoch     uint64
-	Cursor    uint64 // the floor: every upstream seq up to it is in the log or decided
-	LastEvent time.Time
-	LastError string // why the last connection ended or failed, "" while connected
-}
-
-// Hosts lists the hosts being read, in no order.
-func (m *Manager) Hosts() []HostInfo {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	infos := make([]HostInfo, 0, len(m.hosts))
-	for _, h := range m.hosts {
-		infos = append(infos, h.info())
-	}
-	return infos
 }
 
 // Failed is closed when the log no longer takes events, or accounts can no longer be

@@ -37,6 +37,7 @@ type metrics struct {
 	waiting     prometheus.Gauge
 	held        prometheus.Gauge
 	blocked     prometheus.Counter
+	slowed      prometheus.Counter
 
 	mu    sync.Mutex
 	hosts map[string]bool // with series of their own
@@ -66,6 +67,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		epochs:      counter("cistern_ingest_host_epochs_total", "Hosts that restarted their numbering (FutureCursor)."),
 		waiting:     gauge("cistern_ingest_waiting_events", "Events that wait for an identity or a status."),
 		held:        gauge("cistern_ingest_held_events", "Those of them whose resolver or host failed to answer."),
+		slowed:      counter("cistern_ingest_slowed_total", "Times that a host's reading waited because it sent more than its rates allow."),
 		blocked:     counter("cistern_ingest_window_full_total", "Times that a host's reading stopped because its window was full."),
 		hosts:       make(map[string]bool),
 	}

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"time"
@@ -49,6 +50,11 @@ type Options struct {
 	AccountLimit func(host string) int64
 	// Pace, when set, may hold reading back.
 	Pace Pacer
+	// Rates say how many events a host may send. nil: any number. It is asked when a host
+	// is added and by NewRates.
+	Rates func(host string) Rates
+	// Observer, when set, is told how hosts fare.
+	Observer Observer
 
 	Registerer prometheus.Registerer // nil: metrics are kept but not exposed
 	Logger     *slog.Logger
@@ -69,7 +75,13 @@ type DialOptions struct {
 	HealthyAfter      time.Duration // a connection this old resets the backoff; default 1 min
 	PingAfter         time.Duration // silence before a ping; default 30 s
 	SilentFor         time.Duration // silence after which a connection is given up; default 90 s
+	AtOnce            int           // dials under way; default 64
+	PerSecond         int           // dials begun in a second; default 100
 
+	// Resolver resolves names for the default dialers; nil is Go's own. TLS is how hosts
+	// prove who they are; nil is the system's way.
+	Resolver *net.Resolver
+	TLS      *tls.Config
 	// DialTrusted and DialPublic replace the dialers, for tests. The default of
 	// DialPublic reaches public addresses only.
 	DialTrusted func(ctx context.Context, network, addr string) (net.Conn, error)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/cistern-archive/cistern/internal/frame"
 	"github.com/cistern-archive/cistern/internal/verify"
@@ -40,6 +39,7 @@ func (h *host) read(ctx context.Context, up *upstream, win *window, cursor uint6
 			return err
 		}
 		h.received.Inc()
+		h.frames.Add(1)
 		h.m.metrics.bytes.Add(float64(len(m.buf)))
 		if !fits {
 			err := r.tooLarge(m)
@@ -63,6 +63,7 @@ func (h *host) read(ctx context.Context, up *upstream, win *window, cursor uint6
 
 // pace waits while nothing more should be read. That is nobody's silence.
 func (h *host) pace(ctx context.Context, up *upstream) {
+	h.slowDown(ctx, up)
 	p := h.m.opts.Pace
 	if p == nil || !p.Behind() {
 		return
@@ -164,6 +165,6 @@ func (r *reader) inOrder(m *message) (fresh bool, err error) {
 		r.h.reject(m, &verify.Rejection{Row: 9, Action: verify.Ignore, Reason: "duplicate"})
 		return false, nil
 	}
-	r.h.lastEvent.Store(time.Now().UnixNano())
+	r.h.heard(ev)
 	return true, nil
 }

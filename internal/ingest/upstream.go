@@ -54,7 +54,7 @@ func (d *dialer) connect(ctx context.Context, a *address, cursor uint64) (*upstr
 		dial = d.opts.DialPublic
 	}
 	if dial == nil {
-		nd := &net.Dialer{KeepAlive: 30 * time.Second}
+		nd := &net.Dialer{KeepAlive: 30 * time.Second, Resolver: d.opts.Resolver}
 		if !a.trusted {
 			nd.Control = identity.ControlPublic
 		}
@@ -71,6 +71,7 @@ func (d *dialer) connect(ctx context.Context, a *address, cursor uint64) (*upstr
 			raw.left.Store(maxHandshake)
 			return raw, nil
 		},
+		TLSClientConfig:  d.opts.TLS,
 		HandshakeTimeout: d.opts.HandshakeTimeout,
 		ReadBufferSize:   512,
 		WriteBufferSize:  512,
