@@ -126,7 +126,9 @@ func (r *Relay) openIntake() error {
 		}
 	}
 	r.intake.log, r.intake.logger, r.intake.dir = r.events, r.log, filepath.Join(r.cfg.DataDir, indexFolder)
-	r.intake.options = func(o *ingest.Options) { o.Resolver, o.UserAgent = r.resolver, config.ServerName() }
+	r.intake.options = func(o *ingest.Options) {
+		o.Resolver, o.UserAgent, o.Lenient = r.resolver, config.ServerName(), r.cfg.Verify == "lenient"
+	}
 	r.intake.begin = r.addHosts
 	return nil
 }
