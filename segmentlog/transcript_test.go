@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,10 @@ var rewrite = flag.Bool("rewrite", false, "write what the tests found into testd
 // transcript collects what is done to a file system, in order.
 type transcript struct {
 	mu    sync.Mutex
+	cond  sync.Cond
 	lines []string
+	trap  string // the first line that is this one springs the trap; * at its end is any end
+	crash func() // called once, before the operation that it names
 }
 
 // add takes a line of vfs.WithLogging. What makes nothing durable is left out.
@@ -31,6 +35,29 @@ func (s *transcript) add(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lines = append(s.lines, line)
+	if prefix, open := strings.CutSuffix(s.trap, "*"); line == s.trap || open && strings.HasPrefix(line, prefix) {
+		s.trap = ""
+		s.crash()
+	}
+	s.cond.Broadcast()
+}
+
+// wait returns when so many lines begin with prefix.
+func (s *transcript) wait(count int, prefix string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		n := 0
+		for _, line := range s.lines {
+			if strings.HasPrefix(line, prefix) {
+				n++
+			}
+		}
+		if n >= count {
+			return
+		}
+		s.cond.Wait()
+	}
 }
 
 func (s *transcript) take() []string {
@@ -58,18 +85,26 @@ type writeLogFile struct {
 	log  *transcript
 }
 
+// Write logs the length, but not in a segment: it depends on how well a random
+// stream id can be compressed.
 func (w writeLogFile) Write(b []byte) (int, error) {
-	w.log.add("write(%d): %s", len(b), w.name)
+	if strings.Contains(w.name, segmentFolder) {
+		w.log.add("write: %s", w.name)
+	} else {
+		w.log.add("write(%d): %s", len(b), w.name)
+	}
 	return w.File.Write(b)
 }
 
 // ioStory runs the commands of a transcript file:
 //
-//	open [max-hot=BYTES]   starts the log
-//	append N               appends N events, each a group commit of its own
-//	close                  ends it cleanly
-//	crash [keep=PERCENT]   cuts the power, so much of what was not synced survives
-//	read                   prints the seqs that a reader sees
+//	open [max-hot=BYTES] [seal=N]  starts the log, and waits until N hot files are sealed
+//	append N                       appends N events, each a group commit of its own
+//	close                          ends it cleanly
+//	crash [keep=PERCENT]           cuts the power, so much of what was not synced survives
+//	trap PERCENT LINE              has the next crash come before the operation that is
+//	                               told in this line (* at its end is any end); 100 % is a kill
+//	read                           prints the seqs that a reader sees
 type ioStory struct {
 	t    *testing.T
 	mem  *vfs.MemFS
@@ -77,6 +112,8 @@ type ioStory struct {
 	l    *Log
 	done *seen
 	next int
+
+	trapped *vfs.MemFS // what the trap made
 }
 
 func (s *ioStory) run(cmd string) string {
@@ -86,12 +123,22 @@ func (s *ioStory) run(cmd string) string {
 	case "open":
 		o := testOptions(vfs.WithLogging(writeLogFS{s.mem, &s.log}, s.log.add))
 		o.Now = func() time.Time { return time.Unix(1_767_225_600, 0) } // the length of a record must not change
-		if _, err := fmt.Sscanf(arg, "max-hot=%d", &o.MaxHotBytes); arg != "" && err != nil {
-			s.t.Fatalf("%s: %v", cmd, err)
+		for field := range strings.FieldsSeq(arg) {
+			name, value, _ := strings.Cut(field, "=")
+			v, err := strconv.Atoi(value)
+			switch {
+			case err == nil && name == "max-hot":
+				o.MaxHotBytes = int64(v)
+			case err == nil && name == "seal":
+				n, o.Seal = v, &SegmentOptions{}
+			default:
+				s.t.Fatalf("%s: %s: %v", cmd, field, err)
+			}
 		}
 		s.done = newSeen()
 		o.OnCommit = s.done.commit
 		s.l = mustOpen(s.t, o)
+		s.log.wait(n, "remove: /data/"+logFolder)
 	case "append":
 		if _, err := fmt.Sscan(arg, &n); err != nil {
 			s.t.Fatalf("%s: %v", cmd, err)
@@ -106,10 +153,22 @@ func (s *ioStory) run(cmd string) string {
 		if _, err := fmt.Sscanf(arg, "keep=%d", &n); arg != "" && err != nil {
 			s.t.Fatalf("%s: %v", cmd, err)
 		}
-		after := s.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: n, RNG: newRNG(1)})
+		after := s.trapped
+		if s.trapped = nil; after == nil {
+			after = s.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: n, RNG: newRNG(1)})
+		}
 		mustClose(s.t, s.l)
 		s.log.take()
 		s.mem = after
+		return ""
+	case "trap":
+		if _, err := fmt.Sscan(arg, &n); err != nil {
+			s.t.Fatalf("%s: %v", cmd, err)
+		}
+		_, s.log.trap, _ = strings.Cut(arg, " ")
+		s.log.crash = func() {
+			s.trapped = s.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: n, RNG: newRNG(1)})
+		}
 		return ""
 	case "read":
 		var out []string
@@ -158,6 +217,7 @@ func TestEachDurablePathDoesExactlyThis(t *testing.T) {
 // retell runs a story and returns it with what happened.
 func retell(t *testing.T, story string) string {
 	s := &ioStory{t: t, mem: vfs.NewCrashableMem()}
+	s.log.cond.L = &s.log.mu
 	var out strings.Builder
 	for block := range strings.SplitSeq(strings.TrimSpace(story), "\n\n") {
 		var cmd string

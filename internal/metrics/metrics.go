@@ -3,6 +3,7 @@ package metrics
 import (
 	"net/http"
 	"net/http/pprof"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -29,6 +30,7 @@ func LogEvents(reg prometheus.Registerer) segmentlog.Events {
 		Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 	})
 	full := f.NewGauge(prometheus.GaugeOpts{Name: "cistern_log_paused", Help: "1 while intake is paused because the disk is full."})
+	jumped := f.NewGauge(prometheus.GaugeOpts{Name: "cistern_log_clock_jumped", Help: "1 while intake is paused because the wall clock jumped."})
 	files := f.NewCounter(prometheus.CounterOpts{Name: "cistern_log_rotations_total", Help: "Hot files closed."})
 	torn := f.NewCounter(prometheus.CounterOpts{Name: "cistern_log_torn_bytes_total", Help: "Bytes of torn writes that the start cut."})
 	seals := f.NewCounter(prometheus.CounterOpts{Name: "cistern_log_seals_total", Help: "Segments sealed."})
@@ -51,6 +53,8 @@ func LogEvents(reg prometheus.Registerer) segmentlog.Events {
 		},
 		NoSpace:   func(error) { full.Set(1) },
 		SpaceBack: func() { full.Set(0) },
+		ClockJump: func(time.Duration) { jumped.Set(1) },
+		ClockBack: func() { jumped.Set(0) },
 		Rotate:    func(string) { files.Inc() },
 		TornTail:  func(i segmentlog.CutInfo) { torn.Add(float64(i.Bytes)) },
 	}
