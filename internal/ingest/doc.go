@@ -19,7 +19,8 @@
 //   - A bounded number of dials is under way and they begin at a bounded pace, whatever
 //     number of hosts is added, comes back or is asked for.
 //   - A host above its rates is read slowly; nothing that it sends is dropped for it.
-//   - What is in memory for a host is bounded in events and bytes; a full window stops
-//     that host's reading and nobody else's.
+//   - What is in memory for a host is bounded in events, and for all hosts together in
+//     bytes, of which each has a fair share; a host that has no room is not read, and
+//     nobody else notices.
 //   - No bytes from outside end anything but their own connection.
 package ingest

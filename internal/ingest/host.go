@@ -29,7 +29,10 @@ type host struct {
 	statuses   *statusCache
 	warned     atomic.Int64 // Unix s of the last rejection logged as a warning
 
-	queues    queues
+	queues queues
+	// What the host has of the memory for intake.
+	large, waiting, held share
+
 	lastEvent atomic.Int64 // Unix ns
 	frames    atomic.Uint64
 	brake     *brake
@@ -66,6 +69,9 @@ func newHost(m *Manager, addr address, from Position) *host {
 		wake:       make(chan struct{}, 1),
 		done:       make(chan struct{}),
 		win:        newWindow(from.Epoch, from.Floor),
+		large:      share{b: &m.intake.reading},
+		waiting:    share{b: &m.intake.waiting},
+		held:       share{b: &m.intake.held},
 	}
 	close(h.done) // it has no earlier run
 	h.received = m.metrics.received.WithLabelValues(h.label)
@@ -161,6 +167,7 @@ func (h *host) connect(ctx context.Context, c dialClass) (up *upstream, cursor u
 		h.disconnected(ctx, err, true)
 		return nil, 0, err
 	}
+	up.large = &h.large
 	h.m.metrics.dials.WithLabelValues("ok").Inc()
 	return up, cursor, nil
 }
@@ -203,6 +210,7 @@ func closeReason(err error) string {
 	}{
 		{errText, "text_message"}, {errOversized, "oversized"}, {errEndless, "endless_message"},
 		{errSilent, "silent"}, {errSlow, "slow_message"}, {errBadSeq, "bad_seq"}, {errBackwards, "seq_not_increasing"},
+		{errNoRoom, "no_memory"},
 	} {
 		if errors.Is(err, r.err) {
 			return r.reason

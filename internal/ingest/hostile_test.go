@@ -315,12 +315,17 @@ func TestAnOutdatedCursorIsCountedAsAGap(t *testing.T) {
 	}
 }
 
+// anyRoom is all the memory in the world.
+type anyRoom struct{}
+
+func (anyRoom) room(context.Context, *message, int64) error { return nil }
+
 func TestMessagesAreReadWholeAndBounded(t *testing.T) {
 	for _, size := range []int{0, 1, minBuffer - 1, minBuffer, minBuffer + 1, 100_000, maxFrame - 1, maxFrame, maxFrame + 1, 3 * maxFrame} {
 		m := &message{buf: make([]byte, 0, minBuffer)}
 		data := bytes.Repeat([]byte{7}, size)
 		rest := bytes.NewReader(data)
-		fits, err := m.read(rest)
+		fits, err := m.read(t.Context(), rest, anyRoom{})
 		if err != nil || fits != (size <= maxFrame) || rest.Len() != 0 {
 			t.Errorf("%d bytes: fits %v, %v, %d left unread", size, fits, err, rest.Len())
 		}

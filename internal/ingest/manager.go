@@ -26,6 +26,7 @@ type Manager struct {
 	dial     dialer
 	gate     *gate
 	statuses *statusAsker
+	intake   *intake
 
 	// reading ends when Stop begins; appending when Stop gives up waiting for what is
 	// queued, or the log fails.
@@ -69,6 +70,8 @@ func New(opts Options) (*Manager, error) {
 	m.gate = newGate(&m.opts.Dial)
 	m.statuses = newStatusAsker(&m.opts)
 	m.exposeStanding(opts.Registerer)
+	m.intake = newIntake(&m.opts.Bounds)
+	m.metrics.watchIntake(opts.Registerer, m.intake)
 	m.reading, m.stopReading = context.WithCancel(context.Background())
 	m.appending, m.stopAppending = context.WithCancelCause(context.Background())
 	return m, nil

@@ -80,6 +80,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
+// watchIntake exposes how much memory the intake has.
+func (m *metrics) watchIntake(reg prometheus.Registerer, in *intake) {
+	f := promauto.With(reg)
+	gauge := func(name, help string, b *budget) {
+		f.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(b.inUse()) })
+	}
+	gauge("cistern_ingest_waiting_bytes", "Memory of the events that wait for an identity or a status.", &in.waiting)
+	gauge("cistern_ingest_held_bytes", "Of it, of those whose resolver or host failed to answer.", &in.held)
+	gauge("cistern_ingest_reading_bytes", "Memory of large frames that are being read or decided.", &in.reading)
+}
+
 // label is the host's name for its series.
 func (m *metrics) label(host string) string {
 	m.mu.Lock()

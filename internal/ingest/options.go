@@ -93,7 +93,8 @@ type DialOptions struct {
 // Bounds of memory and patience.
 type Bounds struct {
 	WindowEvents int           // undecided events a host; default 4096
-	WindowBytes  int64         // their bytes; default 32 MiB
+	WaitingBytes int64         // bytes of undecided events of all hosts together, shared fairly; default 32 MiB
+	ReadingBytes int64         // bytes of large frames on their way in, likewise; default 16 MiB
 	HoldFor      time.Duration // how long an event waits for a resolver; default 10 min
 	HoldRetry    time.Duration // first wait between attempts, doubled up to HoldRetryCap; default 1 s
 	HoldRetryCap time.Duration // default 30 s
@@ -118,7 +119,8 @@ func (o *Options) EnsureDefaults() {
 
 func (b *Bounds) ensureDefaults() {
 	orInt(&b.WindowEvents, 4096)
-	orInt(&b.WindowBytes, 32<<20)
+	orInt(&b.WaitingBytes, 32<<20)
+	orInt(&b.ReadingBytes, 16<<20)
 	orInt(&b.HoldFor, 10*time.Minute)
 	orInt(&b.HoldRetry, time.Second)
 	orInt(&b.HoldRetryCap, 30*time.Second)

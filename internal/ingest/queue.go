@@ -19,11 +19,10 @@ type queues struct {
 	room   sync.Cond // something left
 	m      map[string]*queue
 	events int
-	bytes  int64
 	// Of these, what waits for someone who failed to answer. It may fill half of the
-	// window; beyond that it is dropped, so that the other half always moves.
+	// window, and all hosts' half of the memory; beyond that it is dropped, so that the
+	// other half always moves.
 	heldEvents int
-	heldBytes  int64
 }
 
 // queue is the waiting events of one account. Its goroutine alone takes from it.
@@ -42,6 +41,7 @@ type queue struct {
 // waiting is an event in a queue.
 type waiting struct {
 	m       *message
+	size    int64 // bytes
 	win     *window
 	ticket  uint64
 	arrived time.Time
@@ -63,46 +63,72 @@ func (q *queues) busy(did string) bool {
 	return q.m[did] != nil
 }
 
-// enter queues the reader's message, waiting for room. kept is false when the event
-// was decided against or all work ends.
+// queueBytes is what an account that waits costs in memory besides its events: its
+// goroutine, above all.
+const queueBytes = 8 << 10
+
+// enter queues the reader's message, waiting for room. kept says that the message is
+// the queue's now; otherwise the queue has a smaller copy, or the event was decided
+// against, or all work ends.
 func (q *queues) enter(ctx context.Context, r *reader, m *message) (kept bool, err error) {
-	size := m.size()
+	c := m.compact()
+	size := c.size()
+	if err := q.waitForBytes(ctx, r, size+queueBytes); err != nil {
+		return false, err
+	}
+	over := size + queueBytes // what was taken and is not needed
+	defer func() { q.h.waiting.give(over) }()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err := q.waitForRoom(ctx, r, size); err != nil {
+	if err := q.waitForRoom(ctx, r); err != nil {
 		return false, err
 	}
 	acct := q.m[m.ev.DID]
+	over = queueBytes
 	switch {
 	case acct == nil:
 		b := &q.h.m.opts.Bounds
-		acct = &queue{did: m.ev.DID, retry: backoff{base: b.HoldRetry, cap: b.HoldRetryCap, jitter: halfJitter}}
+		acct = &queue{did: c.ev.DID, retry: backoff{base: b.HoldRetry, cap: b.HoldRetryCap, jitter: halfJitter}}
 		q.m[acct.did] = acct
 		q.n.Add(1)
+		over = 0
 		defer q.h.m.wg.Go(func() { q.h.serve(acct) })
 	case acct.abandoned:
+		over += size
 		return false, ErrStopped
-	case acct.held && q.heldFull(1, size):
+	case acct.held && !q.holdMore(1, size):
+		over += size
 		q.h.reject(m, holdFull)
 		r.win.pass(m.ev.Seq)
 		return false, nil
 	}
-	it := &waiting{m: m, win: r.win, ticket: r.win.enter(m.ev.Seq), arrived: time.Now()}
+	c.uncharge()
+	it := &waiting{m: c, size: size, win: r.win, ticket: r.win.enter(m.ev.Seq), arrived: time.Now()}
 	acct.items = append(acct.items, it)
 	q.count(acct, 1, size)
-	return true, nil
+	return c == m, nil
 }
 
 var holdFull = &verify.Rejection{Row: 12, Action: verify.Drop, Reason: "hold_full"}
 
-// waitForRoom returns with q.mu held. An event larger than the window may enter an
-// empty one.
-func (q *queues) waitForRoom(ctx context.Context, r *reader, size int64) error {
-	b := &q.h.m.opts.Bounds
-	full := func() bool {
-		return q.events > 0 && (q.events >= b.WindowEvents || q.bytes+size > b.WindowBytes)
+// waitForBytes takes memory for what is about to wait.
+func (q *queues) waitForBytes(ctx context.Context, r *reader, n int64) error {
+	if q.h.waiting.try(n) {
+		return nil
 	}
-	if !full() {
+	q.h.m.metrics.blocked.Inc()
+	r.up.paused.Store(true)
+	defer r.up.paused.Store(false)
+	if q.h.waiting.wait(ctx, n) != nil {
+		return ErrStopped
+	}
+	return nil
+}
+
+// waitForRoom waits until the host may have one more event. Called with q.mu.
+func (q *queues) waitForRoom(ctx context.Context, r *reader) error {
+	most := q.h.m.opts.Bounds.WindowEvents
+	if q.events < most {
 		return nil
 	}
 	q.h.m.metrics.blocked.Inc()
@@ -114,7 +140,7 @@ func (q *queues) waitForRoom(ctx context.Context, r *reader, size int64) error {
 		q.room.Broadcast()
 	})
 	defer unhook()
-	for full() {
+	for q.events >= most {
 		if ctx.Err() != nil {
 			return ErrStopped
 		}
@@ -126,24 +152,26 @@ func (q *queues) waitForRoom(ctx context.Context, r *reader, size int64) error {
 // count adds n events of size bytes to the account and to all sums. Called with q.mu.
 func (q *queues) count(acct *queue, n int, size int64) {
 	q.events += n
-	q.bytes += size
 	acct.bytes += size
 	q.h.m.metrics.waiting.Add(float64(n))
-	if acct.held {
-		q.countHeld(n, size)
+}
+
+// holdMore takes room for n more held events of size bytes together, or says that there
+// is none. Called with q.mu.
+func (q *queues) holdMore(n int, size int64) bool {
+	if q.heldEvents+n > max(1, q.h.m.opts.Bounds.WindowEvents/2) || !q.h.held.try(size) {
+		return false
 	}
-}
-
-func (q *queues) countHeld(n int, size int64) {
 	q.heldEvents += n
-	q.heldBytes += size
 	q.h.m.metrics.held.Add(float64(n))
+	return true
 }
 
-// heldFull says whether n more events of size bytes are too many to hold.
-func (q *queues) heldFull(n int, size int64) bool {
-	b := &q.h.m.opts.Bounds
-	return q.heldEvents+n > max(1, b.WindowEvents/2) || q.heldBytes+size > b.WindowBytes/2
+// holdLess gives that room back.
+func (q *queues) holdLess(n int, size int64) {
+	q.heldEvents -= n
+	q.h.held.give(size)
+	q.h.m.metrics.held.Add(-float64(n))
 }
 
 // hold marks the account's events as held, or says that there is no room for them.
@@ -153,12 +181,8 @@ func (q *queues) hold(acct *queue) bool {
 	if acct.held {
 		return true
 	}
-	if q.heldFull(len(acct.items), acct.bytes) {
-		return false
-	}
-	acct.held = true
-	q.countHeld(len(acct.items), acct.bytes)
-	return true
+	acct.held = q.holdMore(len(acct.items), acct.bytes)
+	return acct.held
 }
 
 // answered ends the hold of an account.
@@ -168,7 +192,7 @@ func (q *queues) answered(acct *queue) {
 	defer q.mu.Unlock()
 	if acct.held {
 		acct.held = false
-		q.countHeld(-len(acct.items), -acct.bytes)
+		q.holdLess(len(acct.items), acct.bytes)
 	}
 }
 
@@ -182,6 +206,7 @@ func (q *queues) first(acct *queue) *waiting {
 	}
 	delete(q.m, acct.did)
 	q.n.Add(-1)
+	q.h.waiting.give(queueBytes)
 	return nil
 }
 
@@ -192,7 +217,11 @@ func (q *queues) leave(acct *queue, it *waiting) {
 	defer q.mu.Unlock()
 	acct.items[0] = nil
 	acct.items = acct.items[1:]
-	q.count(acct, -1, -it.m.size())
+	q.count(acct, -1, -it.size)
+	if acct.held {
+		q.holdLess(1, it.size)
+	}
+	q.h.waiting.give(it.size)
 	q.room.Broadcast()
 }
 

@@ -32,8 +32,12 @@ func (h *host) read(ctx context.Context, up *upstream, win *window, cursor uint6
 	r := &reader{h: h, up: up, win: win, cursor: cursor}
 	for ctx.Err() == nil {
 		h.pace(ctx, up)
-		m := getMessage()
-		fits, err := up.next(m)
+		body, err := up.next()
+		if err != nil {
+			return err
+		}
+		m := getMessage() // not sooner: thousands of hosts wait for their next message
+		fits, err := up.read(ctx, body, m)
 		if err != nil {
 			m.release()
 			return err

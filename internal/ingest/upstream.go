@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -26,6 +27,7 @@ var (
 	errBadSeq    = errors.New("sent a seq out of range")
 	errBackwards = errors.New("sent too many seqs that do not increase")
 	errRelay     = errors.New("is a relay, which only an operator may name")
+	errNoRoom    = errors.New("there was no memory for a large message for too long")
 	errHandshake = errors.New("sent more than 256 KiB before the connection was open")
 )
 
@@ -132,6 +134,7 @@ type upstream struct {
 	conn   *websocket.Conn
 	opts   *DialOptions
 	opened time.Time
+	large  *share // of the memory for large messages
 
 	heard  atomic.Int64 // when anything was last heard, in ns since opened
 	began  atomic.Int64 // when the message being read began, likewise; -1 for none
@@ -184,7 +187,7 @@ func (u *upstream) tick() {
 	case silent >= u.opts.SilentFor:
 		u.close(errSilent)
 		return
-	case began >= 0 && time.Duration(now-began) >= u.opts.SilentFor:
+	case began >= 0 && time.Duration(now-began) >= u.opts.SilentFor && !u.paused.Load():
 		u.close(errSlow)
 		return
 	case silent >= u.opts.PingAfter:
@@ -202,22 +205,46 @@ func (u *upstream) tick() {
 	}
 }
 
-// next reads one message into m. fits is false for one that was too large and was
-// read away.
-func (u *upstream) next(m *message) (fits bool, err error) {
+// next waits for the beginning of a message.
+func (u *upstream) next() (io.Reader, error) {
 	kind, r, err := u.conn.NextReader()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if kind != websocket.BinaryMessage { // T1
-		return false, errText
+		return nil, errText
 	}
 	now := u.since()
 	u.heard.Store(now)
 	u.began.Store(now)
-	fits, err = m.read(r)
+	return r, nil
+}
+
+// read reads what next began into m. fits is false for a message that was too large
+// and was read away.
+func (u *upstream) read(ctx context.Context, r io.Reader, m *message) (fits bool, err error) {
+	fits, err = m.read(ctx, r, u)
 	u.began.Store(-1)
 	return fits, err
+}
+
+// room lets a message that is being read grow, when there is memory for it. While it
+// waits, nobody is silent or slow; it does not wait for ever, since messages that wait
+// for each other's memory would.
+func (u *upstream) room(ctx context.Context, m *message, n int64) error {
+	if !u.large.try(n) {
+		ctx, cancel := context.WithTimeoutCause(ctx, u.opts.SilentFor, errNoRoom)
+		defer cancel()
+		u.paused.Store(true)
+		defer u.paused.Store(false)
+		if err := u.large.wait(ctx, n); err != nil {
+			return err
+		}
+		u.began.Store(u.since())
+	}
+	m.share = u.large
+	m.charged += n
+	return nil
 }
 
 // close ends the connection with a cause that the peer is told; the first counts.
