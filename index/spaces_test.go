@@ -174,3 +174,15 @@ func TestAHigherGenerationTakesThePlaceOfItsPartsAndTheirBlocks(t *testing.T) {
 		t.Error("a dropped segment is still there, or its blocks")
 	}
 }
+
+func TestACursorOfAHostOnlyMovesOn(t *testing.T) {
+	h := Host{Name: "pds.example", Epoch: 2, Cursor: 50}
+	for _, c := range []struct{ epoch, cursor, wantEpoch, wantCursor uint64 }{
+		{2, 40, 2, 50}, {1, 99, 2, 50}, {2, 51, 2, 51}, {3, 7, 3, 7}, {2, 60, 3, 7},
+	} {
+		if h.Raise(c.epoch, c.cursor); h.Epoch != c.wantEpoch || h.Cursor != c.wantCursor {
+			t.Fatalf("at %d of epoch %d after %d of epoch %d, want %d of epoch %d",
+				h.Cursor, h.Epoch, c.cursor, c.epoch, c.wantCursor, c.wantEpoch)
+		}
+	}
+}

@@ -1,7 +1,9 @@
 package segmentlog
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
@@ -186,4 +189,72 @@ func TestASealThatFailsIsTriedAgainAndTheHotFileServesMeanwhile(t *testing.T) {
 	if recs := readAll(t, l, 0); len(recs) != 20 || fired != 1 {
 		t.Fatal(fmt.Sprint(len(recs), " records after sealing again"))
 	}
+}
+
+// A crash may come between the naming of a segment and the removal of its hot file.
+// The hot file is what is left of the records when the segment then turns out damaged.
+func TestASegmentThatIsDamagedKeepsItsHotFile(t *testing.T) {
+	fs := newCrashFS(vfs.NewCrashableMem(), rand.New(rand.NewPCG(1, 1)))
+	kept := ""
+	fs.fail = func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpRemove && strings.HasSuffix(op.Path, hotSuffix) {
+			kept = op.Path
+			return errInjected
+		}
+		return nil
+	}
+	o := testOptions(fs)
+	o.Seal = &SegmentOptions{}
+	o.SegmentAge = time.Millisecond
+	seals := watchSeals(&o)
+	l := mustOpen(t, o)
+	mustAppend(t, l, 0)
+	seals.wait(func() bool { return seals.failed == 1 })
+	mustClose(t, l)
+	if kept == "" || len(seals.sealed) != 1 {
+		t.Fatalf("%d seals, hot file %q", len(seals.sealed), kept)
+	}
+
+	o = testOptions(fs.mem)
+	path := seals.sealed[0].Path
+	segment, err := readFile(fs.mem, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace := func(b []byte) {
+		t.Helper()
+		if err := replaceFile(fs.mem, fs.mem.PathDir(path), fs.mem.PathBase(path), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, s, err := openSealed(fs.mem, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := s.Footer().Blocks[0]
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	damaged := bytes.Clone(segment)
+	damaged[block.Offset+block.Wire/2] ^= 1
+	replace(damaged)
+	var bad *CorruptError
+	if l, err := Open(o); !errors.As(err, &bad) {
+		t.Fatalf("opened %v, %v; want the damage to be named", l, err)
+	}
+	if _, err := fs.mem.Stat(kept); err != nil {
+		t.Fatalf("the hot file is gone: %v", err)
+	}
+
+	replace(segment)
+	l = mustOpen(t, o)
+	defer mustClose(t, l)
+	if _, err := fs.mem.Stat(kept); !oserror.IsNotExist(err) {
+		t.Errorf("the hot file of a segment that is whole: %v, want it gone", err)
+	}
+	recs := readAll(t, l, 0)
+	if len(recs) != 1 {
+		t.Fatalf("%d records, want 1", len(recs))
+	}
+	wantEntry(t, &recs[0], 0)
 }

@@ -187,3 +187,37 @@ func TestVerifyEndsWithItsContext(t *testing.T) {
 		t.Fatalf("%d blocks: %v", blocks, err)
 	}
 }
+
+func TestRecordsOfABlockAscendInSeqAndTime(t *testing.T) {
+	record := func(seq uint64, witnessed int64) []byte {
+		b, _, _ := appendEntry(nil, seq, witnessed, testEntry(int(seq)))
+		return b
+	}
+	for _, c := range []struct {
+		what      string
+		seqs      [3]uint64
+		witnessed [3]int64
+		good      uint64 // of them
+	}{
+		{"in order", [3]uint64{5, 6, 9}, [3]int64{10, 10, 11}, 3},
+		{"a seq twice", [3]uint64{5, 5, 9}, [3]int64{10, 10, 11}, 1},
+		{"a seq that goes back", [3]uint64{5, 7, 6}, [3]int64{10, 10, 11}, 2},
+		{"a time that goes back", [3]uint64{5, 6, 9}, [3]int64{10, 9, 11}, 1},
+	} {
+		var raw []byte
+		for i, seq := range c.seqs {
+			raw = append(raw, record(seq, c.witnessed[i])...)
+		}
+		meta := Block{Count: 3, FirstSeq: c.seqs[0], LastSeq: c.seqs[2], FirstWitnessed: c.witnessed[0], LastWitnessed: c.witnessed[2]}
+		b := blockRecords{s: &Segment{footer: &Footer{Blocks: []Block{meta}}}, raw: raw}
+		var rec Record
+		err := error(nil)
+		for err == nil {
+			err = b.next(&rec)
+		}
+		var bad *CorruptError
+		if b.count != c.good || errors.As(err, &bad) == (c.good == 3) {
+			t.Errorf("%s: %d records are taken, then %v", c.what, b.count, err)
+		}
+	}
+}

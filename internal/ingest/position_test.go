@@ -61,3 +61,29 @@ func TestWhatFollowsAnAbandonedEventIsNotDecided(t *testing.T) {
 		t.Errorf("kept %v, %v, %d records, floor %d; want nothing done", kept, err, len(log.all()), h.window().floor())
 	}
 }
+
+func TestAnEventThatTheLogDidNotTakeIsNotDone(t *testing.T) {
+	log := &memLog{}
+	r := newRig(t, "http://127.0.0.1:1", log, func(o *Options) { o.Resolver = believer{"pds.example"} })
+	h := newHost(r.m, address{name: "pds.example", trusted: true}, Position{Floor: 3})
+	r.stop()
+	m := getMessage()
+	m.buf = append(m.buf[:0], accountFrame(5)...)
+	kept, err := (&reader{h: h, win: h.window()}).take(t.Context(), m)
+	if kept || !errors.Is(err, ErrStopped) || len(log.all()) != 0 {
+		t.Errorf("kept %v, %v, %d records; want the end of all work", kept, err, len(log.all()))
+	}
+	if floor, cursor := h.window().floor(), h.window().cursor(); floor != 3 || cursor != 3 {
+		t.Errorf("floor %d and cursor %d, want 3: the event is not in the log", floor, cursor)
+	}
+}
+
+func TestANewEpochBeginsAtTheStart(t *testing.T) {
+	r := newRig(t, "http://127.0.0.1:1", &memLog{}, nil)
+	h := newHost(r.m, address{name: "pds.example", trusted: true}, Position{Epoch: 4, Floor: 90})
+	old := h.window()
+	h.newEpoch(old)
+	if w := h.window(); w.epoch != 5 || w.cursor() != 0 || w.floor() != 0 || old.cursor() != 90 {
+		t.Errorf("epoch %d from cursor %d and floor %d, want epoch 5 from 0", w.epoch, w.cursor(), w.floor())
+	}
+}

@@ -263,7 +263,13 @@ func TestSyncRules(t *testing.T) {
 	if err != nil || got.Verdict != honest {
 		t.Fatalf("%s, %v", got.Verdict, err)
 	}
-	// A forged one is dropped whatever is stored.
+	// One that another key signed is dropped, and so is a forged one, whatever is stored.
+	stranger, err := atcrypto.GeneratePrivateKeyK256()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = v.Sync(ev, publicKey(t, stranger), before)
+	wantRejected(t, err, 26, Drop, "bad_signature")
 	ev.Blocks[len(ev.Blocks)-1] ^= 1
 	_, err = v.Sync(ev, r.key, State{})
 	wantRejected(t, err, 23, Drop, "block_hash")
