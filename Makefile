@@ -6,7 +6,7 @@ GO       ?= go
 # now and then with "context deadline exceeded" (golang/go#75804).
 FUZZTIME ?= 5000x
 
-.PHONY: help build build-nocgo test race vet lint fmt fmt-check fuzz interop bench-ingest bench-replay bench-scale tools ci
+.PHONY: help build build-nocgo test race vet lint fmt fmt-check mutants fuzz interop bench-ingest bench-replay bench-scale tools ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ fmt: ## format every Go file
 
 fmt-check: ## fail if a Go file is not formatted
 	@scripts/fmt-check
+
+mutants: ## break the code in a hundred ways; the tests must notice each
+	$(GO) run ./testing/mutants
 
 fuzz: ## run every fuzz target FUZZTIME times
 	scripts/fuzz $(FUZZTIME)
