@@ -1,6 +1,7 @@
 package segmentlog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -182,4 +183,29 @@ func TestAppendAndNextDoNotAllocatePerEvent(t *testing.T) {
 	}); got != 0 {
 		t.Errorf("Next allocates %v times", got)
 	}
+}
+
+// BenchmarkEncode is what each append costs under the log's lock.
+func BenchmarkEncode(b *testing.B) {
+	e := benchEntry(rand.NewChaCha8([32]byte{}), 1, 3500)
+	e.Key = make([]byte, 35)
+	buf, _, _ := appendEntry(nil, 1<<40, 1_767_225_600_000_000, e)
+	b.Run("entry", func(b *testing.B) {
+		b.SetBytes(int64(len(buf)))
+		b.ReportAllocs()
+		for b.Loop() {
+			buf, _, _ = appendEntry(buf[:0], 1<<40, 1_767_225_600_000_000, e)
+		}
+	})
+	var rec Record
+	if _, err := DecodeRecord(bytes.Clone(buf), &rec); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("record", func(b *testing.B) {
+		b.SetBytes(int64(len(buf)))
+		b.ReportAllocs()
+		for b.Loop() {
+			buf = AppendRecord(buf[:0], &rec)
+		}
+	})
 }

@@ -21,12 +21,12 @@ func (l *leaves) reset() {
 
 // add takes the encoding of the next record. scratch and p are used again.
 func (l *leaves) add(raw, scratch []byte, p *peeked) ([]byte, error) {
-	leaf, scratch, err := leafHash(raw, scratch)
+	leaf, frame, scratch, err := leafHash(raw, scratch)
 	if err != nil {
 		return scratch, err
 	}
 	l.hashes = append(l.hashes, leaf)
-	p.peek(frameOf(raw))
+	p.peek(frame)
 	l.kinds[string(p.kind)]++
 	for _, c := range p.collections {
 		if _, known := l.collections[string(c)]; known || len(l.collections) < maxCounted {

@@ -90,7 +90,7 @@ func readLeaves(s *Segment, seq uint64) (all [][HashSize]byte, record []byte, at
 		}
 		raw = AppendRecord(raw[:0], rec) // deterministic: the bytes that were decoded
 		var leaf [HashSize]byte
-		if leaf, scratch, err = leafHash(raw, scratch); err != nil {
+		if leaf, _, scratch, err = leafHash(raw, scratch); err != nil {
 			return nil, nil, 0, fmt.Errorf("%s: seq %d: %w", s.Name(), rec.Seq, err)
 		}
 		if rec.Seq == seq {

@@ -48,6 +48,38 @@ type Record struct {
 	Digest    []byte // nil, or after erasure SHA-256 of the frame as it was
 }
 
+// fields are the fields 0–8 of a record, before the frame.
+type fields[T string | []byte] struct {
+	seq       uint64
+	witnessed int64
+	did, host T
+	hostEpoch uint64
+	hostSeq   uint64
+	hostFloor uint64
+	verdict   Verdict
+	key       []byte
+}
+
+// append appends the head of the record and the fields.
+func (f *fields[T]) append(dst []byte) []byte {
+	dst = append(dst, recordHead)
+	dst = dagcbor.AppendUint(dst, f.seq)
+	dst = dagcbor.AppendUint(dst, uint64(f.witnessed))
+	dst = append(dagcbor.AppendHead(dst, dagcbor.MajorText, uint64(len(f.did))), f.did...)
+	dst = append(dagcbor.AppendHead(dst, dagcbor.MajorText, uint64(len(f.host))), f.host...)
+	dst = dagcbor.AppendUint(dst, f.hostEpoch)
+	dst = dagcbor.AppendUint(dst, f.hostSeq)
+	dst = dagcbor.AppendUint(dst, f.hostFloor)
+	dst = dagcbor.AppendUint(dst, uint64(f.verdict))
+	return appendBytesOrNull(dst, f.key)
+}
+
+// appendDigestAndCRC ends the record that begins at start, after its frame.
+func appendDigestAndCRC(dst []byte, start int, digest []byte) []byte {
+	dst = appendBytesOrNull(dst, digest)
+	return dagcbor.AppendUint(dst, uint64(crc32.Checksum(dst[start:], castagnoli)))
+}
+
 // appendEntry appends the record of e under seq and returns the buffer and where
 // in it the frame stands.
 func appendEntry(dst []byte, seq uint64, witnessed int64, e *Entry) (out []byte, frameOff, frameLen int) {
@@ -56,41 +88,20 @@ func appendEntry(dst []byte, seq uint64, witnessed int64, e *Entry) (out []byte,
 	seqItem := dagcbor.AppendUint(num[:0], seq)
 	frameLen = len(e.Head) + len(seqItem) + len(e.Tail)
 
-	dst = append(dst, recordHead)
-	dst = dagcbor.AppendUint(dst, seq)
-	dst = dagcbor.AppendUint(dst, uint64(witnessed))
-	dst = dagcbor.AppendText(dst, e.DID)
-	dst = dagcbor.AppendText(dst, e.Host)
-	dst = dagcbor.AppendUint(dst, e.HostEpoch)
-	dst = dagcbor.AppendUint(dst, e.HostSeq)
-	dst = dagcbor.AppendUint(dst, e.HostFloor)
-	dst = dagcbor.AppendUint(dst, uint64(e.Verdict))
-	dst = appendBytesOrNull(dst, e.Key)
-	dst = dagcbor.AppendHead(dst, dagcbor.MajorBytes, uint64(frameLen))
+	f := fields[string]{seq, witnessed, e.DID, e.Host, e.HostEpoch, e.HostSeq, e.HostFloor, e.Verdict, e.Key}
+	dst = dagcbor.AppendHead(f.append(dst), dagcbor.MajorBytes, uint64(frameLen))
 	frameOff = len(dst)
 	dst = append(dst, e.Head...)
 	dst = append(dst, seqItem...)
 	dst = append(dst, e.Tail...)
-	dst = dagcbor.AppendNull(dst) // digest
-	return dagcbor.AppendUint(dst, uint64(crc32.Checksum(dst[start:], castagnoli))), frameOff, frameLen
+	return appendDigestAndCRC(dst, start, nil), frameOff, frameLen
 }
 
 // AppendRecord appends the encoding of r.
 func AppendRecord(dst []byte, r *Record) []byte {
 	start := len(dst)
-	dst = append(dst, recordHead)
-	dst = dagcbor.AppendUint(dst, r.Seq)
-	dst = dagcbor.AppendUint(dst, uint64(r.Witnessed))
-	dst = dagcbor.AppendText(dst, string(r.DID))
-	dst = dagcbor.AppendText(dst, string(r.Host))
-	dst = dagcbor.AppendUint(dst, r.HostEpoch)
-	dst = dagcbor.AppendUint(dst, r.HostSeq)
-	dst = dagcbor.AppendUint(dst, r.HostFloor)
-	dst = dagcbor.AppendUint(dst, uint64(r.Verdict))
-	dst = appendBytesOrNull(dst, r.Key)
-	dst = dagcbor.AppendBytes(dst, r.Frame)
-	dst = appendBytesOrNull(dst, r.Digest)
-	return dagcbor.AppendUint(dst, uint64(crc32.Checksum(dst[start:], castagnoli)))
+	f := fields[[]byte]{r.Seq, r.Witnessed, r.DID, r.Host, r.HostEpoch, r.HostSeq, r.HostFloor, r.Verdict, r.Key}
+	return appendDigestAndCRC(dagcbor.AppendBytes(f.append(dst), r.Frame), start, r.Digest)
 }
 
 func appendBytesOrNull(dst, b []byte) []byte {

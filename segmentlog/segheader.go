@@ -20,24 +20,6 @@ func (h *Header) appendSegment(dst []byte) []byte {
 	return dagcbor.AppendUint(dst, h.FirstLeaf)
 }
 
-// frameOf returns the frame in a record's encoding, nil when it is no record.
-func frameOf(raw []byte) []byte {
-	rd := dagcbor.Reader{Buf: raw}
-	if _, err := rd.Array(); err != nil {
-		return nil
-	}
-	for range 9 {
-		if rd.Skip() != nil {
-			return nil
-		}
-	}
-	frame, err := rd.Bytes()
-	if err != nil {
-		return nil
-	}
-	return frame
-}
-
 // isStreamID says whether id is 32 lower-case hex digits.
 func isStreamID(id string) bool {
 	raw, err := hex.DecodeString(id)

@@ -28,29 +28,29 @@ const (
 //	SHA-256(0x00 ‖ CBOR [fields 0–8, SHA-256(frame as served)])
 //
 // The record is deterministic CBOR, so its own bytes are what is hashed. For an
-// erased record field 10 is the hash of the frame as it was. scratch is reused.
-func leafHash(raw []byte, scratch []byte) (leaf [HashSize]byte, out []byte, err error) {
+// erased record field 10 is the hash of the frame as it was. It returns the frame as
+// well, and scratch, which is reused.
+func leafHash(raw []byte, scratch []byte) (leaf [HashSize]byte, frame, out []byte, err error) {
 	rd := dagcbor.Reader{Buf: raw}
 	if n, err := rd.Array(); err != nil || n != recordFields {
-		return leaf, scratch, fmt.Errorf("leaf: %w", ErrRecordForm)
+		return leaf, nil, scratch, fmt.Errorf("leaf: %w", ErrRecordForm)
 	}
 	start := rd.Off
 	for range 9 {
 		if err := rd.Skip(); err != nil {
-			return leaf, scratch, fmt.Errorf("leaf: %w", err)
+			return leaf, nil, scratch, fmt.Errorf("leaf: %w", err)
 		}
 	}
 	fields := raw[start:rd.Off]
-	frame, err := rd.Bytes()
-	if err != nil {
-		return leaf, scratch, fmt.Errorf("leaf: %w", err)
+	if frame, err = rd.Bytes(); err != nil {
+		return leaf, nil, scratch, fmt.Errorf("leaf: %w", err)
 	}
 	digest, err := bytesOrNull(&rd)
 	if err != nil {
-		return leaf, scratch, fmt.Errorf("leaf: %w", err)
+		return leaf, nil, scratch, fmt.Errorf("leaf: %w", err)
 	}
 	if digest != nil && len(digest) != HashSize {
-		return leaf, scratch, fmt.Errorf("leaf: digest of %d bytes: %w", len(digest), ErrRecordForm)
+		return leaf, nil, scratch, fmt.Errorf("leaf: digest of %d bytes: %w", len(digest), ErrRecordForm)
 	}
 	if digest == nil {
 		sum := sha256.Sum256(frame)
@@ -59,12 +59,12 @@ func leafHash(raw []byte, scratch []byte) (leaf [HashSize]byte, out []byte, err 
 	scratch = append(scratch[:0], leafPrefix, leafHead)
 	scratch = append(scratch, fields...)
 	scratch = dagcbor.AppendBytes(scratch, digest)
-	return sha256.Sum256(scratch), scratch, nil
+	return sha256.Sum256(scratch), frame, scratch, nil
 }
 
 // LeafHash returns the tree's leaf of the record whose encoding is raw.
 func LeafHash(raw []byte) ([HashSize]byte, error) {
-	leaf, _, err := leafHash(raw, nil)
+	leaf, _, _, err := leafHash(raw, nil)
 	return leaf, err
 }
 
