@@ -8,7 +8,9 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -29,9 +31,8 @@ type lineage struct {
 	published map[uint64]int // what OnCommit saw
 	next      int            // number of the next event
 	crashes   int
-	inSeal    int            // of them, before an operation on a segment
-	inOpen    int            // of them, while the log was opened
-	inClose   int            // of them, while it was closed
+	kills     int            // of them, without a power cut
+	fired     map[place]int  // where they came
 	restarts  int            // clean ones
 	tune      func(*Options) // may be nil
 }
@@ -39,7 +40,7 @@ type lineage struct {
 func newLineage(t *testing.T, rng *rand.Rand) *lineage {
 	return &lineage{
 		t: t, rng: rng, mem: vfs.NewCrashableMem(), opts: testOptions(nil),
-		assigned: map[uint64]int{}, published: map[uint64]int{},
+		assigned: map[uint64]int{}, published: map[uint64]int{}, fired: map[place]int{},
 	}
 }
 
@@ -68,10 +69,11 @@ func (g *lineage) life() {
 	fs.kill = g.rng.IntN(3) == 0
 	fs.percent = []int{0, 30, 60, 100}[g.rng.IntN(4)]
 	l := &life{lineage: g, fs: fs, o: g.opts, live: map[uint64]int{}, atCrash: map[uint64]int{}}
-	fs.onCrash = func() {
+	fs.onCrash = func(at place) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		maps.Copy(l.atCrash, l.live)
+		g.fired[at]++
 	}
 	l.o.FS, l.o.MaxHotBytes = fs, int64(1<<10+g.rng.IntN(8<<10))
 	if g.tune != nil {
@@ -81,8 +83,8 @@ func (g *lineage) life() {
 		g.restarts++
 	}
 	g.crashes++
-	if fs.inSeal {
-		g.inSeal++
+	if fs.kill {
+		g.kills++
 	}
 	maps.Copy(g.published, l.atCrash)
 	g.mem = fs.crashed
@@ -103,9 +105,10 @@ func (g *life) session() bool {
 		g.mu.Unlock()
 		got.commit(b)
 	}
+	g.fs.enter("start")
 	l, err := Open(g.o)
+	g.fs.enter("run")
 	if g.fs.crashedFS() != nil {
-		g.inOpen++
 		if err == nil {
 			_ = l.Close() // the crash says how it ends
 		}
@@ -124,12 +127,9 @@ func (g *life) session() bool {
 			got.waitOr(last, l.Failed())
 		}
 	}
-	before := g.fs.crashedFS() != nil
+	g.fs.enter("end")
 	err = l.Close()
-	if crashed := g.fs.crashedFS() != nil; crashed {
-		if !before {
-			g.inClose++
-		}
+	if g.fs.crashedFS() != nil {
 		return false
 	}
 	if err != nil {
@@ -200,24 +200,57 @@ func seed(t *testing.T) uint64 {
 func TestAPowerCutOrAKillAtAnyOperationLosesNothingPublished(t *testing.T) {
 	s := seed(t)
 	const lines, points = 55, 20
-	var all lineage
+	all := lineage{t: t, fired: map[place]int{}}
 	for i := range lines {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			g := newLineage(t, rand.New(rand.NewPCG(s, uint64(i))))
+			if i%2 == 1 {
+				g.tune = sealSmall
+			}
 			g.run(points)
 			if g.crashes != points {
 				t.Fatalf("%d crashes fired, want %d", g.crashes, points)
 			}
 			all.crashes += g.crashes
-			all.inOpen += g.inOpen
-			all.inClose += g.inClose
+			all.kills += g.kills
 			all.restarts += g.restarts
+			for at, n := range g.fired {
+				all.fired[at] += n
+			}
 		})
 	}
-	t.Logf("%d crash points fired, %d of them at a start, %d at an end; %d clean restarts", all.crashes, all.inOpen, all.inClose, all.restarts)
-	if all.inOpen < 50 || all.inClose == 0 || all.restarts < 50 {
-		t.Fatal("the crashes do not come where they should")
+	t.Logf("%d crash points fired, %d of them kills; %d clean restarts", all.crashes, all.kills, all.restarts)
+	byPhase := all.reportFired()
+	for _, during := range []string{"start", "append", "rotate", "reserve", "seal", "end"} {
+		if byPhase[during] < 10 {
+			t.Errorf("%d crashes came in the middle of %s", byPhase[during], during)
+		}
 	}
+	if all.kills < 100 || all.crashes-all.kills < 100 || all.restarts < 50 {
+		t.Error("the crashes do not come as they should")
+	}
+}
+
+// sealSmall makes a log seal small files.
+func sealSmall(o *Options) {
+	o.Seal = &SegmentOptions{BlockSize: 1 << 10}
+	o.MaxHotBytes = 1 << 10
+}
+
+// reportFired prints where the crashes came, and returns how many came during what.
+func (g *lineage) reportFired() map[string]int {
+	g.t.Helper()
+	sum := map[string]int{}
+	ops := map[string][]string{}
+	for at, n := range g.fired {
+		sum[at.during] += n
+		ops[at.during] = append(ops[at.during], fmt.Sprintf("%s %d", at.op, n))
+	}
+	for _, during := range slices.Sorted(maps.Keys(sum)) {
+		slices.Sort(ops[during])
+		g.t.Logf("%s: %d (before %s)", during, sum[during], strings.Join(ops[during], ", "))
+	}
+	return sum
 }
 
 var errInjected = errors.New("injected: input/output error")

@@ -26,16 +26,55 @@ type crashFS struct {
 	kill    bool // the process is killed: what is not synced stays in the page cache
 	percent int  // of unsynced blocks and names that survive a power cut
 	crashed *vfs.MemFS
-	inSeal  bool // the crash came before an operation on a segment
-	onCrash func()
+	onCrash func(place)
+	phase   string                 // start, run or end
+	written map[string]bool        // hot files that hold a commit
 	fail    func(errorfs.Op) error // another fault to inject, may be nil
+}
+
+// place is where a crash came: before an operation, in the middle of something.
+type place struct{ during, op string }
+
+var opNames = map[errorfs.OpKind]string{
+	errorfs.OpCreate: "create", errorfs.OpRemove: "remove", errorfs.OpRename: "rename", errorfs.OpMkdirAll: "mkdir", errorfs.OpLock: "lock",
+	errorfs.OpFileClose: "close", errorfs.OpFileWrite: "write", errorfs.OpFileSync: "sync", errorfs.OpFileSyncData: "sync data",
+}
+
+// placeOf says where op stands, by the file and by what was done to it before.
+func (c *crashFS) placeOf(op errorfs.Op) place {
+	p := place{"append", opNames[op.Kind]}
+	inLog := strings.Contains(op.Path, "/"+logFolder)
+	switch {
+	case c.phase == "start":
+		p.during = "start"
+	case strings.Contains(op.Path, segmentFolder) || inLog && op.Kind == errorfs.OpRemove:
+		p.during = "seal"
+	case c.phase == "end":
+		p.during = "end"
+	case strings.Contains(op.Path, reservedFile) || !inLog:
+		p.during = "reserve"
+	case op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileWrite && c.written[op.Path]: // a closing mark is a write as well
+	default: // creating a file, its header, its name; and the sync and the close at its end
+		p.during = "rotate"
+	}
+	if op.Kind == errorfs.OpFileSyncData {
+		c.written[op.Path] = true
+	}
+	return p
+}
+
+// enter says what the log does from now on.
+func (c *crashFS) enter(phase string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.phase = phase
 }
 
 // errKilled is what a killed process would get, if it were still there to see it.
 var errKilled = errors.New("killed")
 
 func newCrashFS(mem *vfs.MemFS, rng *rand.Rand) *crashFS {
-	c := &crashFS{mem: mem, rng: rand.New(rand.NewPCG(rng.Uint64(), 3))} // of its own: it is drawn from in any goroutine
+	c := &crashFS{mem: mem, written: map[string]bool{}, rng: rand.New(rand.NewPCG(rng.Uint64(), 3))} // of its own: it is drawn from in any goroutine
 	c.FS = errorfs.Wrap(mem, errorfs.InjectorFunc(c.inject))
 	return c
 }
@@ -47,12 +86,12 @@ func (c *crashFS) inject(op errorfs.Op) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ops++
+	at := c.placeOf(op)
 	if c.ops == c.at {
 		if c.crashed = c.mem; !c.kill {
 			c.crashed = c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: c.rng})
 		}
-		c.inSeal = strings.Contains(op.Path, segmentFolder)
-		c.onCrash()
+		c.onCrash(at)
 	}
 	if c.kill && c.crashed != nil {
 		return errKilled

@@ -123,15 +123,14 @@ func TestAHotFileIsSealedByAge(t *testing.T) {
 func TestPowerCutWhileSealingLosesNothingAndLeavesNothingBehind(t *testing.T) {
 	s := seed(t)
 	const lines, points = 30, 12
-	inSeal := 0
+	all := lineage{t: t, fired: map[place]int{}}
 	for i := range lines {
 		g := newLineage(t, rand.New(rand.NewPCG(s, uint64(i))))
-		g.tune = func(o *Options) {
-			o.Seal = &SegmentOptions{BlockSize: 1 << 10}
-			o.MaxHotBytes = 1 << 10
-		}
+		g.tune = sealSmall
 		g.run(points)
-		inSeal += g.inSeal
+		for at, n := range g.fired {
+			all.fired[at] += n
+		}
 		o := g.opts
 		o.FS = g.mem
 		l := mustOpen(t, o)
@@ -149,10 +148,9 @@ func TestPowerCutWhileSealingLosesNothingAndLeavesNothingBehind(t *testing.T) {
 			}
 		}
 	}
-	if inSeal == 0 {
+	if all.reportFired()["seal"] == 0 {
 		t.Fatal("no crash came in the middle of a seal")
 	}
-	t.Logf("%d crashes, %d of them while sealing", lines*points, inSeal)
 }
 
 func TestASealThatFailsIsTriedAgainAndTheHotFileServesMeanwhile(t *testing.T) {

@@ -51,12 +51,17 @@ func TestEveryByteOfEveryFileCounts(t *testing.T) {
 		}
 		files = append(files, b)
 	}
+	where := map[string]int{}
 	for range flips {
 		i := rng.IntN(len(files))
 		b, at, mask := files[i], rng.IntN(len(files[i])), byte(1+rng.IntN(255))
-		if rng.IntN(4) == 0 { // footer and seek table are a small part of a file
+		switch rng.IntN(8) { // what is a small part of a file gets its share
+		case 0, 1: // footer and seek table
 			at = len(b) - 1 - rng.IntN(min(1000, len(b)))
+		case 2: // header
+			at = rng.IntN(min(100, len(b)))
 		}
+		where[placeIn(t, b, int64(at))]++
 		b[at] ^= mask
 		err := verifyOne(b)
 		var c *segmentlog.CorruptError
@@ -65,6 +70,26 @@ func TestEveryByteOfEveryFileCounts(t *testing.T) {
 		}
 		b[at] ^= mask
 	}
+	t.Logf("%d flips were found: %v", flips, where)
+	if len(where) != 3 {
+		t.Fatal("they do not come everywhere")
+	}
+}
+
+// placeIn says in what part of a segment a byte is.
+func placeIn(t *testing.T, b []byte, at int64) string {
+	seg, err := segmentlog.OpenSegment("x", bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := seg.Footer()
+	switch last := f.Blocks[len(f.Blocks)-1]; {
+	case at < f.Header.Wire:
+		return "header"
+	case at < last.Offset+last.Wire:
+		return "blocks"
+	}
+	return "footer and seek table"
 }
 
 func verifyOne(b []byte) error {
