@@ -132,7 +132,7 @@ type scaleSample struct {
 func (o *scaleOptions) scaleOnce(ctx context.Context, c *cistern, dir string) (s scaleSample, err error) {
 	ctx, cancel := context.WithTimeout(ctx, o.lasting+startWithin+2*hostPatience)
 	defer cancel()
-	t, err := startTrial(ctx, c, dir, o.spec)
+	t, err := startTrial(ctx, c, dir, o.spec, o.profileStorm)
 	if err != nil {
 		return s, err
 	}
@@ -186,6 +186,21 @@ func (o *scaleOptions) steady(ctx context.Context, t *trial, s *scaleSample) err
 		s.goroutines, s.heap = max(s.goroutines, m.goroutines), max(s.heap, m.heap)
 	}
 	return nil
+}
+
+// profileStorm fetches a profile of the first seconds, if it was asked for.
+func (o *scaleOptions) profileStorm(ctx context.Context, r *relay) error {
+	if o.profile == "" {
+		return nil
+	}
+	if err := os.MkdirAll(o.profile, 0o755); err != nil {
+		return err
+	}
+	if err := r.waitReady(ctx); err != nil {
+		return err
+	}
+	s := session{options: options{profile: o.profile}}
+	return s.fetch(ctx, r.metrics+"/debug/pprof/profile?seconds=10", "scale-storm-cpu.pprof")
 }
 
 // takeProfiles fetches what explains the figures, if it was asked for.

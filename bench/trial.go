@@ -63,8 +63,9 @@ type trial struct {
 }
 
 // startTrial starts everything. Hosts have events to send and make more before the
-// relay comes, which starts with all hosts on its command line.
-func startTrial(ctx context.Context, c *cistern, dir string, spec crowdSpec) (t *trial, err error) {
+// relay comes, which starts with all hosts on its command line. meanwhile runs while
+// they are being connected.
+func startTrial(ctx context.Context, c *cistern, dir string, spec crowdSpec, meanwhile func(context.Context, *relay) error) (t *trial, err error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -101,7 +102,9 @@ func startTrial(ctx context.Context, c *cistern, dir string, spec crowdSpec) (t 
 	t.health = startProber("http://"+t.relay.addr+"/_health", t.began)
 	t.idle = startProber("http://"+idleAddr, t.began)
 	t.watcher = startWatcher(t.relay, t.began)
-	return t, t.connect(ctx)
+	met := make(chan error, 1)
+	go func() { met <- meanwhile(ctx, t.relay) }()
+	return t, errors.Join(t.connect(ctx), <-met)
 }
 
 // command is how Cistern is started in front of a crowd.
