@@ -171,6 +171,20 @@ func TestAHotFileIsCutIntoChunksOfWholeItems(t *testing.T) {
 			}
 		}
 	}
+	for _, p := range h.seeks[1:] { // on either side of every place where it may be cut
+		for _, after := range []uint64{p.seq - 2, p.seq - 1, p.seq} {
+			walkCuts(t, h, f, after, min(after+3, tip), 1)
+		}
+	}
+}
+
+func TestAHotFileIsNotReadAboveItsDurableEnd(t *testing.T) {
+	h := &hotFile{headerLen: 64, seeks: []seekPoint{{1, 80}, {5, 1000}, {9, 2000}}}
+	h.header.FirstSeq = 1
+	h.end.Store(1500) // records from 9 on were copied to another file
+	if cuts := h.cuts(0, 8, 1); !slices.Equal(cuts, []seekPoint{{1, 80}, {5, 1000}, {9, 1500}}) {
+		t.Fatal(cuts)
+	}
 }
 
 // walkCuts reads a hot file by its cuts, which must be about size apart.
@@ -452,6 +466,23 @@ func TestADamagedChunkIsACorruptErrorAndTheOthersAreRead(t *testing.T) {
 		}
 		whole[at] ^= 1
 		mustWrite(t, o.FS, path, whole)
+	}
+}
+
+func TestAHotChunkWhoseRecordsAreOutOfOrderIsACorruptError(t *testing.T) {
+	for _, seqs := range [][]uint64{{1, 3, 2, 4}, {1, 2, 2, 4}, {2, 1, 3, 4}} {
+		h := &hotFile{path: "/hot", header: *sampleHeader()}
+		content := h.header.encode()
+		h.headerLen = int64(len(content))
+		for _, seq := range seqs {
+			content, _, _ = appendEntry(content, seq, 1, &Entry{DID: "did:web:a"})
+		}
+		c := hotChunk{file: h, from: seekPoint{seqs[0], h.headerLen}, to: seekPoint{5, int64(len(content))}, final: true}
+		err := c.each(memFile(t, content), &BlockBuffer{}, func(*Record) bool { return true })
+		var corrupt *CorruptError
+		if !errors.As(err, &corrupt) || !errors.Is(err, errOrder) {
+			t.Errorf("%v: %v", seqs, err)
+		}
 	}
 }
 

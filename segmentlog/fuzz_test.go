@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
+	"io"
 	"slices"
 	"testing"
 
@@ -127,7 +129,7 @@ func FuzzHeader(f *testing.F) {
 
 // openHot opens a log whose one hot file has the given content and checks what
 // must hold whatever the content is: no panic, nothing served that is not in it,
-// in order, and the same again after a clean end.
+// in order, the same in chunks, and the same again after a clean end.
 func openHot(t *testing.T, b []byte) (recs []Record, err error) {
 	t.Helper()
 	h, _, err := decodeHotHeader(b)
@@ -152,6 +154,7 @@ func openHot(t *testing.T, b []byte) (recs []Record, err error) {
 		return nil, err
 	}
 	recs = readAll(t, l, 0)
+	wantSame(t, "chunks", decodeChunks(t, l, 0, 1), recs)
 	mustClose(t, l)
 	last := uint64(0)
 	for i := range recs {
@@ -260,4 +263,74 @@ func FuzzRecovery(f *testing.F) {
 			t.Fatalf("%q: %d records, %d are intact: %x", program, len(recs), a.intact, binary.BigEndian.Uint16(a.content))
 		}
 	})
+}
+
+// FuzzHotChunk puts any bytes anywhere into a hot file that is open, and reads it in
+// chunks: what is read is what stands there, in order and complete, or an error.
+func FuzzHotChunk(f *testing.F) {
+	a := assemble([]byte("m.r\x05r\x40m.r\x03m.r\x01r\x01r\x01m.r\x80r\x20m.r\x05r\x05m."))
+	h := &hotFile{path: "/hot", header: *sampleHeader()}
+	h.headerLen = int64(len(h.header.encode()))
+	m := newMarker(h.header.encode())
+	var rec Record
+	for it := (itemReader{f: memFile(f, a.content), off: h.headerLen, end: int64(len(a.content)), mark: &m}); ; {
+		at := it.off
+		kind, err := it.next(&rec)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			f.Fatal(err)
+		}
+		if kind == itemRecord {
+			h.seeks = append(h.seeks, seekPoint{rec.Seq, at})
+		}
+	}
+	h.end.Store(int64(len(a.content)))
+	f.Add([]byte{}, uint16(0), uint8(0))
+	f.Add([]byte{0xff}, uint16(h.seeks[2].off+20), uint8(100))
+	f.Add(a.content[h.seeks[2].off:h.seeks[3].off], uint16(h.seeks[3].off), uint8(0))
+	f.Fuzz(func(t *testing.T, b []byte, at uint16, size uint8) {
+		content := bytes.Clone(a.content)
+		if int(at) < len(content) {
+			copy(content[at:], b)
+		}
+		file := memFile(t, content)
+		cuts := h.cuts(0, rec.Seq, int64(size))
+		seq := uint64(0)
+		for i := range cuts[:len(cuts)-1] {
+			c := hotChunk{file: h, from: cuts[i], to: cuts[i+1], final: i == len(cuts)-2}
+			err := c.each(file, &BlockBuffer{}, func(r *Record) bool {
+				if r.Seq <= seq || r.Seq < c.from.seq || r.Seq >= c.to.seq {
+					t.Fatalf("seq %d after %d in the chunk of %d to %d", r.Seq, seq, c.from.seq, c.to.seq)
+				}
+				if !bytes.Contains(content[c.from.off:c.to.off], AppendRecord(nil, r)) {
+					t.Fatalf("seq %d does not stand there", r.Seq)
+				}
+				seq = r.Seq
+				return true
+			})
+			var corrupt *CorruptError
+			switch {
+			case err == nil && bytes.Equal(content[c.from.off:c.to.off], a.content[c.from.off:c.to.off]) && seq != c.to.seq-1:
+				t.Fatalf("a chunk through %d ends at %d", c.to.seq-1, seq)
+			case err != nil && !errors.As(err, &corrupt):
+				t.Fatal(err)
+			case err != nil && bytes.Equal(content, a.content):
+				t.Fatalf("nothing was changed: %v", err)
+			}
+		}
+	})
+}
+
+// memFile is a file of the given content.
+func memFile(t testing.TB, content []byte) vfs.File {
+	t.Helper()
+	fs := vfs.NewMem()
+	mustWrite(t, fs, "/hot", content)
+	file, err := fs.Open("/hot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
