@@ -5,8 +5,9 @@ GO       ?= go
 # Executions per fuzz target. A count, because a duration makes Go 1.26 fail
 # now and then with "context deadline exceeded" (golang/go#75804).
 FUZZTIME ?= 5000x
+SOAK     ?= 90m
 
-.PHONY: help build build-nocgo test race vet lint fmt fmt-check mutants fuzz interop bench-ingest bench-replay bench-scale tools ci
+.PHONY: help build build-nocgo test race vet lint fmt fmt-check mutants fuzz interop bench-ingest bench-replay bench-scale soak tools ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,10 @@ bench-replay: ## replay beside the reference relay; BENCH='-tier sealed' for sea
 
 bench-scale: ## 2,800 hosts at once in front of Cistern; BENCH='-rounds 1' changes flags
 	$(GO) run ./bench scale -markdown $(BENCH)
+
+soak: ## the same for SOAK (90m) among hosts that fail; draws bin/soak.svg
+	@mkdir -p bin
+	$(GO) run ./bench soak -for $(SOAK) -plot $(CURDIR)/bin/soak.svg -markdown $(BENCH)
 
 tools: ## install what lint and interop need into the cache
 	scripts/golangci-lint version

@@ -25,6 +25,7 @@ type crowdSpec struct {
 	Addresses                int // of the loopback: a port of one address serves few connections
 	Accidents                time.Duration
 	Down                     time.Duration
+	Kinds                    []netsim.Accident // nil: all
 }
 
 // crowdAnnouncement is the first line of a crowd.
@@ -34,10 +35,11 @@ type crowdAnnouncement struct {
 	CA    string   `json:"ca,omitempty"`
 }
 
-// The commands to a crowd; each but the first two is answered with a line of JSON.
+// The commands to a crowd; each but the first three is answered with a line of JSON.
 const (
 	lineEmit      = "emit"      // events, from now on
 	lineAccidents = "accidents" // likewise
+	lineBlackout  = "blackout"  // every connection is reset at once
 	lineCount     = "count"
 	lineQuiet     = "quiet"   // no more of either; waits until all is sent
 	lineCompare   = "compare" // and a relay's address
@@ -46,6 +48,7 @@ const (
 // crowdCount is the answer to count, and, with the accidents, to quiet.
 type crowdCount struct {
 	Events     int                                      `json:"events"`
+	Returned   int                                      `json:"returned"`   // that have had one since the blackout
 	Subscribed int                                      `json:"subscribed"` // hosts that have a subscriber
 	Accidents  map[netsim.Accident]netsim.AccidentCount `json:"accidents,omitempty"`
 	Err        string                                   `json:"err,omitempty"`
@@ -67,6 +70,7 @@ type crowdProcess struct {
 	suffering sync.WaitGroup
 	stopEmit  context.CancelFunc
 	stopHurt  context.CancelFunc
+	joined    map[*netsim.Host]int // subscribers that there were before the blackout
 
 	mu     sync.Mutex
 	err    error
@@ -132,12 +136,20 @@ func (c *crowdProcess) obey(ctx context.Context, line string) error {
 	case lineAccidents:
 		ctx, c.stopHurt = context.WithCancel(ctx)
 		c.suffering.Go(func() {
-			counts, err := c.net.Accidents(ctx, netsim.AccidentOptions{Seed: c.spec.Seed, Every: c.spec.Accidents, Down: c.spec.Down})
+			counts, err := c.net.Accidents(ctx, netsim.AccidentOptions{
+				Seed: c.spec.Seed, Kinds: c.spec.Kinds, Every: c.spec.Accidents, Down: c.spec.Down,
+			})
 			c.note(err)
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.counts = counts
 		})
+	case lineBlackout:
+		c.joined = make(map[*netsim.Host]int)
+		for _, h := range c.net.Hosts() {
+			c.joined[h] = h.Joined()
+			h.Abort()
+		}
 	case lineCount:
 		return say(c.count())
 	case lineQuiet:
@@ -169,6 +181,9 @@ func (c *crowdProcess) count() crowdCount {
 	for _, h := range c.net.Hosts() {
 		if h.Subscribers() > 0 {
 			out.Subscribed++
+		}
+		if joined, ok := c.joined[h]; ok && h.Joined() > joined {
+			out.Returned++
 		}
 	}
 	return out

@@ -5,6 +5,7 @@
 //	go run ./bench ingest -n 100000 -rounds 5
 //	go run ./bench replay -consumers 8 -peer ""
 //	go run ./bench scale -hosts 2800
+//	go run ./bench soak -for 90m
 //
 // Frames are generated once and cached by their parameters. Hosts run in a process of
 // their own (bench upstream), the relay under test in another, and consumers in this
@@ -18,6 +19,10 @@
 // all are connected, and what a health check sees from outside meanwhile, beside the same
 // check of a server that does nothing (bench idle), which shows what the machine adds. In
 // the end the relay's log is held against what the hosts sent.
+//
+// Soak is the same for hours, among hosts that restart, stall, reset connections and fall
+// silent at random, and ends with an error when memory, goroutines, threads or files
+// grew, when an event was lost, or when an accident was not felt.
 //
 // What it is not: a test. Ingest and replay say nothing of whether the events were the
 // right ones. It needs Linux, and for the reference relay a C
