@@ -8,7 +8,8 @@
 // Invariants:
 //
 //   - A store that is damaged, or that its owner does not accept, is emptied when it
-//     is opened, with a line in the log that says why (Open, Store.Discarded).
+//     is opened, or set aside, with a line in the log that says why (Open,
+//     Store.Discarded).
 //   - What goes wrong later never ends the process, though Pebble by itself would end
 //     it (pebbleLog), and never keeps a caller waiting for longer than its context:
 //     a full disk is waited out in the background (patientFS), damage ends the store

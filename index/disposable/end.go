@@ -35,13 +35,17 @@ func (s *Store) endUse() error {
 	s.health.stop(errClosed)
 	s.end.Do(func() {
 		close(s.health.fs.closing)
-		if s.db == nil || s.health.abandoned.Load() {
+		if s.health.abandoned.Load() {
 			return
 		}
 		closed := make(chan error, 1)
 		go func() { // it outlives the wait only when Pebble hangs
-			s.use.Lock()
+			s.use.Lock() // it may still be being opened
 			defer s.use.Unlock()
+			if s.db == nil {
+				closed <- nil
+				return
+			}
 			closed <- s.db.Close()
 		}()
 		timer := time.NewTimer(CloseWithin)

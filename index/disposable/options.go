@@ -30,6 +30,9 @@ type Options struct {
 	// Deletes says that much is deleted, so that compactions should be chosen by what
 	// they give back.
 	Deletes bool
+	// SetAside is a directory, of the same file system and not in Dir, that takes what
+	// would be discarded, for an owner that cannot fill a store again. "" discards it.
+	SetAside string
 
 	// Accept looks at what a store holds and says why it cannot be kept. It may label
 	// an empty one. It is called again for the empty store that takes the place of one

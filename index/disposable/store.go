@@ -55,8 +55,12 @@ func Open(opts Options) (*Store, error) {
 	}
 	s, reason := openKept(opts, lock)
 	if reason != nil && !isEnvironment(reason) {
-		opts.Logger.Warn("the "+opts.Name+" is discarded and will be filled anew", "dir", opts.Dir, "because", reason)
-		if err := empty(opts); err != nil {
+		if opts.SetAside != "" {
+			opts.Logger.Warn("the "+opts.Name+" is set aside and begun anew", "dir", opts.Dir, "aside", opts.SetAside, "because", reason.Error())
+		} else {
+			opts.Logger.Warn("the "+opts.Name+" is discarded and will be filled anew", "dir", opts.Dir, "because", reason.Error())
+		}
+		if err := clearOut(opts); err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: discard %s: %w", opts.Name, opts.Dir, err), lock.Close())
 		}
 		discarded := reason.Error()
@@ -88,10 +92,10 @@ func openKept(opts Options, lock *pebble.Lock) (*Store, error) {
 		return nil, errors.New("it was found damaged")
 	}
 	s, err := open(opts, lock)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = opts.Accept(s)
 	}
-	if err := opts.Accept(s); err != nil {
+	if err != nil {
 		_ = s.endUse() // the reason says more
 		s.burial()
 		return nil, err
@@ -126,28 +130,6 @@ func open(opts Options, lock *pebble.Lock) (*Store, error) {
 	})
 	s.health.opened.Store(true)
 	return s, err
-}
-
-// empty deletes everything in the directory but the lock file, which is held. It is
-// synced, so that what is deleted does not come back beside a new store.
-func empty(opts Options) error {
-	names, err := opts.FS.List(opts.Dir)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if name == "LOCK" {
-			continue
-		}
-		if err := opts.FS.RemoveAll(opts.FS.PathJoin(opts.Dir, name)); err != nil {
-			return err
-		}
-	}
-	d, err := opts.FS.OpenDir(opts.Dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Discarded says why what Open found was discarded, "" when it was kept or when
