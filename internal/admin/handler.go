@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cistern-archive/cistern/internal/ingest"
+	"github.com/cistern-archive/cistern/internal/ledger"
 	"github.com/cistern-archive/cistern/internal/xrpc"
 	"github.com/cistern-archive/cistern/replay"
 )
@@ -16,6 +17,8 @@ type Sources struct {
 	Hosts     func() []ingest.HostInfo
 	Consumers func() []replay.ConsumerInfo
 	Takedowns Takedowns
+	// Quarantine lists the dropped frames that are kept, of one reason or of all ("").
+	Quarantine func(reason string) []*ledger.Quarantined
 }
 
 // NewHandler returns the API; nil when there is no password.
@@ -34,6 +37,7 @@ func NewHandler(passwords []string, s Sources) http.Handler {
 		xrpc.WriteJSON(w, http.StatusOK, consumers(s.Consumers()))
 	})
 	repoRoutes(mux, s.Takedowns)
+	mux.HandleFunc("GET /admin/quarantine", quarantine(s.Quarantine))
 	return authenticate(passwords, mux)
 }
 

@@ -25,6 +25,9 @@ type Config struct {
 	SegmentBytes   int64         // a hot file of this size, raw, is sealed
 	SegmentAge     time.Duration // or of this age
 	AdminPasswords []string
+	LedgerDays     int    // how long hours of the ledger are kept, 0 for ever
+	QuarantineSize string // as given; Validate parses it
+	Quarantine     int64  // bytes of dropped frames that are kept, below 0 for none
 	Verify         string // "strict" or "lenient"
 	LogLevel       string
 	LogFormat      string
@@ -94,6 +97,14 @@ func (c *Config) ServeFlags() []cli.Flag {
 			Name: "segment-age", Usage: "seal a hot file at this age", Value: 5 * time.Minute,
 			Sources: env("segment-age"), Destination: &c.SegmentAge,
 		},
+		&cli.IntFlag{
+			Name: "ledger-days", Usage: "keep the hours of the ledger this long; 0 for ever", Value: 90,
+			Sources: env("ledger-days"), Destination: &c.LedgerDays,
+		},
+		&cli.StringFlag{
+			Name: "quarantine-size", Usage: "memory for dropped frames that are kept to look at; 0 for none", Value: "32MiB",
+			Sources: env("quarantine-size"), Destination: &c.QuarantineSize,
+		},
 		&cli.StringFlag{
 			Name: "verify", Usage: "strict, or lenient: what breaks a rule that docs/verification.md marks with (L) passes, flagged", Value: "strict",
 			Sources: env("verify"), Destination: &c.Verify,
@@ -148,6 +159,9 @@ func (c *Config) Validate() error {
 	if c.Verify != "strict" && c.Verify != "lenient" {
 		return fmt.Errorf("--verify %q is neither strict nor lenient", c.Verify)
 	}
+	if err := c.validateLedger(); err != nil {
+		return err
+	}
 	if c.DataDir == "" {
 		return fmt.Errorf("--data-dir is empty")
 	}
@@ -181,4 +195,17 @@ func (c *Config) Logger() (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(os.Stderr, o)), nil
 	}
 	return nil, fmt.Errorf("--log-format %q is neither text nor json", c.LogFormat)
+}
+
+func (c *Config) validateLedger() (err error) {
+	if c.LedgerDays < 0 {
+		return fmt.Errorf("--ledger-days %d is below 0", c.LedgerDays)
+	}
+	if c.Quarantine, err = ParseSize(c.QuarantineSize); err != nil {
+		return fmt.Errorf("--quarantine-size: %w", err)
+	}
+	if c.Quarantine == 0 {
+		c.Quarantine = -1
+	}
+	return nil
 }

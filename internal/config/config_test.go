@@ -29,7 +29,7 @@ func TestTheDefaultsAreThoseOfTheReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.DataDir != "./data" || c.Bind != ":2470" || c.MetricsListen != ":2471" || c.PLCHosts[0] != "https://plc.directory" ||
-		c.InitialSeq != 1 || c.SegmentBytes != 256<<20 || c.LogLevel != "info" || c.Verify != "strict" {
+		c.InitialSeq != 1 || c.SegmentBytes != 256<<20 || c.LogLevel != "info" || c.LedgerDays != 90 || c.Quarantine != 32<<20 || c.Verify != "strict" {
 		t.Fatalf("%+v", c)
 	}
 }

@@ -189,6 +189,7 @@ func (h *host) append(s *subject, held *accounts.Held, key []byte, v segmentlog.
 	}
 	held.Apply(&c)
 	h.m.metrics.accepted[s.ev.Kind].Inc()
+	h.ledger.Accepted(s.ev.Kind, v)
 	return outcome{}
 }
 

@@ -9,19 +9,17 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
+	"github.com/cistern-archive/cistern/internal/ledger"
 	"github.com/cistern-archive/cistern/internal/verify"
 )
 
 // host is one upstream: a goroutine that connects and reads for ever, and the queues
 // of accounts whose events wait.
 type host struct {
-	m        *Manager
-	addr     address
-	log      *slog.Logger
-	label    string // in metrics
-	received prometheus.Counter
+	m      *Manager
+	addr   address
+	log    *slog.Logger
+	ledger *ledger.Host
 
 	authority  *recent // refreshes forced by T13
 	rekeys     *recent // by T26
@@ -60,7 +58,7 @@ func newHost(m *Manager, addr address, from Position) *host {
 		m:          m,
 		addr:       addr,
 		log:        m.log.With("host", addr.name),
-		label:      m.metrics.label(addr.name),
+		ledger:     m.opts.Ledger.Host(addr.name),
 		authority:  newRecent(m.opts.Bounds.RefreshEvery, 1),
 		rekeys:     newRecent(m.opts.Bounds.RefreshEvery, 1),
 		identities: newRecent(m.opts.Bounds.RefreshEvery, identityBurst),
@@ -74,7 +72,6 @@ func newHost(m *Manager, addr address, from Position) *host {
 		held:       share{b: &m.intake.held},
 	}
 	close(h.done) // it has no earlier run
-	h.received = m.metrics.received.WithLabelValues(h.label)
 	h.queues.init(h)
 	return h
 }
@@ -184,6 +181,7 @@ func (h *host) session(ctx context.Context, up *upstream, cursor uint64) error {
 	err := up.finish(h.read(ctx, up, win, cursor))
 	h.m.metrics.connections.Dec()
 	h.disconnected(ctx, err, false)
+	h.ledger.Closed(closeReason(err))
 	if reason := closeReason(err); reason != "" {
 		h.m.metrics.closed.WithLabelValues(reason).Inc()
 	}
@@ -232,6 +230,7 @@ func (h *host) newEpoch(old *window) {
 	defer h.mu.Unlock()
 	h.win = newWindow(old.epoch+1, 0)
 	h.m.metrics.epochs.Inc()
+	h.ledger.Restarted()
 	h.log.Warn("the host restarted its numbering; reading it from the start", "epoch", h.win.epoch, "cursor", old.cursor())
 }
 
@@ -240,7 +239,8 @@ const warnEvery = 60 // seconds
 
 // reject counts an event that is not accepted, and logs a sample.
 func (h *host) reject(m *message, rej *verify.Rejection) {
-	h.m.metrics.rejected.WithLabelValues(h.label, rej.Reason, actions[rej.Action]).Inc()
+	h.m.metrics.rejected.WithLabelValues(rej.Reason, actions[rej.Action]).Inc()
+	h.ledger.Refused(outcomes[rej.Action], rej.Reason, ledger.Frame{DID: m.ev.DID, Seq: m.ev.Seq, Raw: m.buf})
 	level := slog.LevelDebug
 	if rej.Action != verify.Ignore {
 		now := time.Now().Unix()

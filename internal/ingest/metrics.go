@@ -1,33 +1,35 @@
 package ingest
 
 import (
-	"sync"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/cistern-archive/cistern/internal/frame"
+	"github.com/cistern-archive/cistern/internal/ledger"
 	"github.com/cistern-archive/cistern/internal/verify"
 )
-
-// namedHosts bounds how many hosts have series of their own; the rest share "other".
-const namedHosts = 32
 
 var kinds = [...]string{
 	frame.Unknown: "unknown", frame.Commit: "commit", frame.Sync: "sync", frame.Identity: "identity",
 	frame.Account: "account", frame.Info: "info", frame.ErrorFrame: "error",
 }
 
+// outcomes are the actions in the ledger's words. A connection that is closed for a
+// frame is counted apart.
+var outcomes = [...]ledger.Outcome{
+	verify.Drop: ledger.Dropped, verify.Ignore: ledger.Ignored, verify.Hold: ledger.Dropped, verify.Close: ledger.Dropped,
+}
+
 var actions = [...]string{
 	verify.Pass: "pass", verify.Drop: "drop", verify.Ignore: "ignore", verify.Hold: "hold", verify.Close: "close",
 }
 
+// metrics are those without a host. What is counted by host is the ledger's.
 type metrics struct {
 	accepted    [len(kinds)]prometheus.Counter
 	local       prometheus.Counter
 	throttled   prometheus.Counter
-	rejected    *prometheus.CounterVec // host, reason, action
-	received    *prometheus.CounterVec // host
+	rejected    *prometheus.CounterVec // reason, action
 	bytes       prometheus.Counter
 	connections prometheus.Gauge
 	dials       *prometheus.CounterVec // result
@@ -38,9 +40,6 @@ type metrics struct {
 	held        prometheus.Gauge
 	blocked     prometheus.Counter
 	slowed      prometheus.Counter
-
-	mu    sync.Mutex
-	hosts map[string]bool // with series of their own
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -57,8 +56,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		local:       counter("cistern_ingest_local_events_total", "Events of our own that were appended."),
 		throttled:   counter("cistern_ingest_accounts_throttled_total", "Accounts that were throttled because their host has more than it may."),
-		rejected:    vec("cistern_ingest_rejected_total", "Events that were not accepted.", "host", "reason", "action"),
-		received:    vec("cistern_ingest_received_total", "Frames that hosts sent.", "host"),
+		rejected:    vec("cistern_ingest_rejected_total", "Events that were not accepted.", "reason", "action"),
 		bytes:       counter("cistern_ingest_received_bytes_total", "Bytes of the frames that hosts sent."),
 		connections: gauge("cistern_ingest_connections", "Open upstream connections."),
 		dials:       vec("cistern_ingest_dials_total", "Attempts to connect to a host.", "result"),
@@ -69,7 +67,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		held:        gauge("cistern_ingest_held_events", "Those of them whose resolver or host failed to answer."),
 		slowed:      counter("cistern_ingest_slowed_total", "Times that a host's reading waited because it sent more than its rates allow."),
 		blocked:     counter("cistern_ingest_window_full_total", "Times that a host's reading stopped because its window was full."),
-		hosts:       make(map[string]bool),
 	}
 	events := vec("cistern_ingest_events_total", "Events of hosts that were accepted into the log.", "kind")
 	for k := range kinds {
@@ -89,17 +86,4 @@ func (m *metrics) watchIntake(reg prometheus.Registerer, in *intake) {
 	gauge("cistern_ingest_waiting_bytes", "Memory of the events that wait for an identity or a status.", &in.waiting)
 	gauge("cistern_ingest_held_bytes", "Of it, of those whose resolver or host failed to answer.", &in.held)
 	gauge("cistern_ingest_reading_bytes", "Memory of large frames that are being read or decided.", &in.reading)
-}
-
-// label is the host's name for its series.
-func (m *metrics) label(host string) string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.hosts[host] {
-		if len(m.hosts) >= namedHosts {
-			return "other"
-		}
-		m.hosts[host] = true
-	}
-	return host
 }

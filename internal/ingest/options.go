@@ -11,6 +11,7 @@ import (
 
 	"github.com/cistern-archive/cistern/internal/accounts"
 	"github.com/cistern-archive/cistern/internal/identity"
+	"github.com/cistern-archive/cistern/internal/ledger"
 	"github.com/cistern-archive/cistern/internal/signing"
 	"github.com/cistern-archive/cistern/segmentlog"
 )
@@ -55,6 +56,8 @@ type Options struct {
 	Rates func(host string) Rates
 	// Observer, when set, is told how hosts fare.
 	Observer Observer
+	// Ledger, when set, counts what hosts send.
+	Ledger *ledger.Ledger
 
 	Registerer prometheus.Registerer // nil: metrics are kept but not exposed
 	Logger     *slog.Logger

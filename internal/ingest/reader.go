@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/cistern-archive/cistern/internal/frame"
+	"github.com/cistern-archive/cistern/internal/ledger"
 	"github.com/cistern-archive/cistern/internal/verify"
 )
 
@@ -19,6 +20,7 @@ const (
 // reader is the state of one connection.
 type reader struct {
 	h      *host
+	conn   *ledger.Connection
 	up     *upstream
 	win    *window
 	cursor uint64 // that the connection began with
@@ -29,7 +31,7 @@ type reader struct {
 
 // read takes frames until the connection ends or must end.
 func (h *host) read(ctx context.Context, up *upstream, win *window, cursor uint64) error {
-	r := &reader{h: h, up: up, win: win, cursor: cursor}
+	r := &reader{h: h, conn: h.ledger.Connected(cursor), up: up, win: win, cursor: cursor}
 	for ctx.Err() == nil {
 		h.pace(ctx, up)
 		body, err := up.next()
@@ -42,8 +44,8 @@ func (h *host) read(ctx context.Context, up *upstream, win *window, cursor uint6
 			m.release()
 			return err
 		}
-		h.received.Inc()
 		h.frames.Add(1)
+		h.ledger.Received(len(m.buf))
 		h.m.metrics.bytes.Add(float64(len(m.buf)))
 		if !fits {
 			err := r.tooLarge(m)
@@ -134,6 +136,7 @@ func (r *reader) unreadable(m *message, err error) error {
 // that finds our cursor in its future has restarted its numbering; that is believed
 // only of a cursor we did send.
 func (r *reader) errorFrame(ev *frame.Event) error {
+	r.h.ledger.Failed()
 	if ev.Name == "FutureCursor" && r.cursor > 0 && r.prev == 0 {
 		r.h.newEpoch(r.win)
 	}
@@ -142,6 +145,7 @@ func (r *reader) errorFrame(ev *frame.Event) error {
 
 // info notes what a host says about the stream. T5, lexicon.
 func (r *reader) info(ev *frame.Event) {
+	r.conn.Info(ev.Name)
 	if ev.Name != "OutdatedCursor" {
 		r.h.log.Info("the host sent an #info", "name", clip(ev.Name), "message", clip(ev.Message))
 		return
@@ -170,5 +174,6 @@ func (r *reader) inOrder(m *message) (fresh bool, err error) {
 		return false, nil
 	}
 	r.h.heard(ev)
+	r.conn.Fresh(ev.Seq, ev.Time)
 	return true, nil
 }

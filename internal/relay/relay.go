@@ -18,6 +18,7 @@ import (
 	"github.com/cistern-archive/cistern/internal/config"
 	"github.com/cistern-archive/cistern/internal/identity"
 	"github.com/cistern-archive/cistern/internal/ingest"
+	"github.com/cistern-archive/cistern/internal/ledger"
 	"github.com/cistern-archive/cistern/internal/metrics"
 	"github.com/cistern-archive/cistern/internal/operator"
 	"github.com/cistern-archive/cistern/internal/xrpc"
@@ -48,6 +49,7 @@ type Relay struct {
 	reg *prometheus.Registry
 
 	events   *segmentlog.Log
+	ledger   *ledger.Ledger
 	journal  *operator.Journal
 	resolver *identity.Resolver
 	intake   intake
@@ -75,6 +77,7 @@ func (r *Relay) start() error {
 	if err != nil {
 		return err
 	}
+	r.openLedger()
 	r.replay = replay.NewServer(replay.Options{
 		Log: r.events, Ring: ring, Logger: r.log, Registerer: r.reg, ServerHeader: config.ServerName(),
 	})
@@ -132,6 +135,7 @@ func (r *Relay) openIntake() error {
 	}
 	r.intake.log, r.intake.logger, r.intake.dir = r.events, r.log, filepath.Join(r.cfg.DataDir, indexFolder)
 	r.intake.options = func(o *ingest.Options) {
+		o.Ledger = r.ledger
 		o.Resolver, o.UserAgent, o.Lenient = r.resolver, config.ServerName(), r.cfg.Verify == "lenient"
 	}
 	r.intake.begin = r.addHosts
@@ -159,8 +163,11 @@ func (r *Relay) listen() error {
 	}
 	r.serve(r.public, xrpc.NewHandler(xrpc.Parts{
 		SubscribeRepos: r.replay,
-		Admin:          admin.NewHandler(r.cfg.AdminPasswords, admin.Sources{Hosts: r.intake.hosts, Consumers: r.replay.Consumers, Takedowns: r}),
-		Healthy:        r.events.Err,
+		HostLedger:     r.ledger,
+		Admin: admin.NewHandler(r.cfg.AdminPasswords, admin.Sources{
+			Hosts: r.intake.hosts, Consumers: r.replay.Consumers, Takedowns: r, Quarantine: r.ledger.Quarantine().List,
+		}),
+		Healthy: r.events.Err,
 	}))
 	if r.cfg.MetricsListen == "" {
 		return nil
@@ -227,6 +234,7 @@ func (r *Relay) Stop() error {
 		r.puller.stop()
 	}
 	r.intake.stop()
+	closed := r.closeLedger()
 	if r.resolver != nil {
 		r.resolver.Close()
 	}
@@ -249,5 +257,6 @@ func (r *Relay) Stop() error {
 		cancel()
 	}
 	errs = append(errs, r.serving.Wait())
+	<-closed
 	return errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/cistern-archive/cistern/internal/config"
 )
@@ -12,6 +13,7 @@ import (
 type Parts struct {
 	SubscribeRepos http.Handler
 	Admin          http.Handler // of /admin/, nil when it is off
+	HostLedger     HostLedger
 	// Healthy returns why the relay is not healthy, nil when it is.
 	Healthy func() error
 }
@@ -20,6 +22,7 @@ type Parts struct {
 func NewHandler(p Parts) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/xrpc/com.atproto.sync.subscribeRepos", p.SubscribeRepos)
+	mux.Handle("/xrpc/network.cistern.getHostLedger", hostLedgerHandler(p.HostLedger, time.Now))
 	health := healthHandler(p.Healthy)
 	mux.Handle("/_health", health)
 	mux.Handle("/xrpc/_health", health)
