@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/cistern-archive/cistern/internal/ingest"
 	"github.com/cistern-archive/cistern/internal/ledger"
 	"github.com/cistern-archive/cistern/internal/xrpc"
 	"github.com/cistern-archive/cistern/replay"
@@ -14,7 +13,7 @@ import (
 
 // Sources are what the API shows and changes.
 type Sources struct {
-	Hosts     func() []ingest.HostInfo
+	Hosts     Hosts
 	Consumers func() []replay.ConsumerInfo
 	Takedowns Takedowns
 	// Quarantine lists the dropped frames that are kept, of one reason or of all ("").
@@ -27,15 +26,11 @@ func NewHandler(passwords []string, s Sources) http.Handler {
 		return nil
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /admin/pds/list", func(w http.ResponseWriter, _ *http.Request) {
-		xrpc.WriteJSON(w, http.StatusOK, hosts(s.Hosts()))
-	})
-	mux.HandleFunc("GET /admin/subs/getUpstreamConns", func(w http.ResponseWriter, _ *http.Request) {
-		xrpc.WriteJSON(w, http.StatusOK, connected(s.Hosts()))
-	})
 	mux.HandleFunc("GET /admin/consumers/list", func(w http.ResponseWriter, _ *http.Request) {
 		xrpc.WriteJSON(w, http.StatusOK, consumers(s.Consumers()))
 	})
+	hostRoutes(mux, s.Hosts)
+	subsRoutes(mux, s.Hosts)
 	repoRoutes(mux, s.Takedowns)
 	mux.HandleFunc("GET /admin/quarantine", quarantine(s.Quarantine))
 	return authenticate(passwords, mux)
@@ -60,37 +55,6 @@ func authenticate(passwords []string, next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-type hostRow struct {
-	Host              string     `json:"Host"`
-	Cursor            uint64     `json:"Cursor"`
-	HasActiveConn     bool       `json:"HasActiveConnection"`
-	Trusted           bool       `json:"Trusted"`
-	LastEventReceived *time.Time `json:"LastEventReceived,omitempty"`
-	LastError         string     `json:"LastError,omitempty"`
-}
-
-func hosts(infos []ingest.HostInfo) []hostRow {
-	rows := make([]hostRow, 0, len(infos))
-	for _, h := range infos {
-		row := hostRow{Host: h.Name, Cursor: h.Cursor, HasActiveConn: h.Connected, Trusted: h.Trusted, LastError: h.LastError}
-		if !h.LastEvent.IsZero() {
-			row.LastEventReceived = &h.LastEvent
-		}
-		rows = append(rows, row)
-	}
-	return rows
-}
-
-func connected(infos []ingest.HostInfo) []string {
-	names := []string{}
-	for _, h := range infos {
-		if h.Connected {
-			names = append(names, h.Name)
-		}
-	}
-	return names
 }
 
 type consumerRow struct {

@@ -20,6 +20,7 @@ type Config struct {
 	PLCHosts       []string
 	Hosts          []string // hosts of the operator's own word, as URLs
 	PullHostsFrom  string   // base URL of a relay whose listHosts to take, "" for none
+	Crawl          Crawl
 	InitialSeq     uint64
 	SegmentSize    string        // as given; Validate parses it
 	SegmentBytes   int64         // a hot file of this size, raw, is sealed
@@ -64,7 +65,7 @@ func (c *Config) CommonFlags() []cli.Flag {
 
 // ServeFlags are the flags of the command serve.
 func (c *Config) ServeFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringFlag{
 			Name: "data-dir", Usage: "folder of the log", Value: "./data", Sources: env("data-dir"), Destination: &c.DataDir,
 		},
@@ -75,15 +76,6 @@ func (c *Config) ServeFlags() []cli.Flag {
 		&cli.StringFlag{
 			Name: "metrics-listen", Usage: "address of the metrics listener, empty for none", Value: ":2471",
 			Sources: env("metrics-listen", "RELAY_METRICS_LISTEN"), Destination: &c.MetricsListen,
-		},
-		&cli.StringSliceFlag{
-			Name:    "host",
-			Usage:   "URL of a host to crawl; repeatable; http, ports and loopback are allowed, and it is trusted",
-			Sources: env("host"), Destination: &c.Hosts,
-		},
-		&cli.StringFlag{
-			Name: "pull-hosts-from", Usage: "URL of a running relay whose listHosts to crawl",
-			Sources: env("pull-hosts-from"), Destination: &c.PullHostsFrom,
 		},
 		&cli.Uint64Flag{
 			Name: "initial-seq-number", Usage: "the next seq is at least this (to go on above another relay's)", Value: 1,
@@ -112,7 +104,7 @@ func (c *Config) ServeFlags() []cli.Flag {
 		&cli.BoolFlag{
 			Name: "demo", Usage: "crawl a simulated network in this process, with a temporary data directory", Destination: &c.Demo,
 		},
-	}
+	}, c.crawlFlags()...)
 }
 
 // Bounds of a segment: smaller ones are all metadata, and a larger one does not
@@ -142,6 +134,9 @@ func (c *Config) Validate() error {
 				return fmt.Errorf("--%s %q: %w", flag, s, err)
 			}
 		}
+	}
+	if err := c.Crawl.validate(); err != nil {
+		return err
 	}
 	if c.InitialSeq > maxInitialSeq {
 		return fmt.Errorf("--initial-seq-number %d is above %d: too few numbers would be left", c.InitialSeq, uint64(maxInitialSeq))

@@ -29,6 +29,7 @@ func TestTheDefaultsAreThoseOfTheReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.DataDir != "./data" || c.Bind != ":2470" || c.MetricsListen != ":2471" || c.PLCHosts[0] != "https://plc.directory" ||
+		c.Crawl.NewHostsPerDay != 50 || c.Crawl.AccountLimit != 100 || c.Crawl.TrustedDomains[0] != "*.host.bsky.network" || len(c.Crawl.Proxies) != 2 ||
 		c.InitialSeq != 1 || c.SegmentBytes != 256<<20 || c.LogLevel != "info" || c.LedgerDays != 90 || c.Quarantine != 32<<20 || c.Verify != "strict" {
 		t.Fatalf("%+v", c)
 	}
@@ -40,12 +41,19 @@ func TestTheReferenceRelaysVariablesAreRead(t *testing.T) {
 	t.Setenv("RELAY_ADMIN_PASSWORD", "one,two")
 	t.Setenv("RELAY_INITIAL_SEQ_NUMBER", "77")
 	t.Setenv("CISTERN_DATA_DIR", "/elsewhere")
+	t.Setenv("RELAY_DEFAULT_REPO_LIMIT", "5")
+	t.Setenv("RELAY_NEW_HOSTS_PER_DAY_LIMIT", "6")
+	t.Setenv("RELAY_DISABLE_REQUEST_CRAWL", "true")
+	t.Setenv("RELAY_TRUSTED_DOMAINS", "*.one.example,two.example")
 	c, err := parse(t, "serve")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.Bind != ":9999" || c.PLCHosts[0] != "http://localhost:1" || len(c.AdminPasswords) != 2 || c.InitialSeq != 77 || c.DataDir != "/elsewhere" {
 		t.Fatalf("%+v", c)
+	}
+	if h := c.Crawl; h.AccountLimit != 5 || h.NewHostsPerDay != 6 || !h.DisableRequestCrawl || len(h.TrustedDomains) != 2 {
+		t.Fatalf("%+v", h)
 	}
 	t.Setenv("CISTERN_BIND", ":8888") // our own name goes first
 	if c, _ = parse(t, "serve"); c.Bind != ":8888" {
@@ -64,7 +72,8 @@ func TestCommonFlagsMayStandOnEitherSide(t *testing.T) {
 func TestAWrongValueIsNamedWithItsFlag(t *testing.T) {
 	for _, c := range []struct{ flag, value string }{
 		{"bind", "2470"}, {"metrics-listen", "nowhere"}, {"plc-host", "plc.directory"}, {"host", "ftp://x"},
-		{"pull-hosts-from", "relay"}, {"log-level", "loud"}, {"log-format", "xml"}, {"initial-seq-number", "9007199254740991"},
+		{"pull-hosts-from", "relay"}, {"trusted-domains", "*.a.*"}, {"trusted-domains", "https://x"}, {"new-hosts-per-day-limit", "-1"},
+		{"default-account-limit", "-1"}, {"trusted-proxies", "localhost"}, {"log-level", "loud"}, {"log-format", "xml"}, {"initial-seq-number", "9007199254740991"},
 		{"data-dir", ""}, {"segment-size", "big"}, {"segment-size", "1KiB"}, {"segment-size", "2GiB"}, {"segment-age", "1ms"},
 	} {
 		if _, err := parse(t, "serve", "--"+c.flag, c.value); err == nil || !strings.Contains(err.Error(), c.flag) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -42,7 +43,7 @@ func parseHost(raw string, trusted bool) (address, error) {
 		return address{}, err
 	}
 	if trusted {
-		return a, nil
+		return a, checkName(u.Hostname(), u.Port())
 	}
 	if !a.secure || strings.ContainsAny(a.name, ":[") {
 		return address{}, errNotTrusted
@@ -56,10 +57,29 @@ func parseHost(raw string, trusted bool) (address, error) {
 	return a, nil
 }
 
-// CheckHost says what is wrong with a host as AddHost would take it.
-func CheckHost(rawURL string, trusted bool) error {
-	_, err := parseHost(rawURL, trusted)
-	return err
+// checkName takes what an operator may name: an address, or labels of a hostname.
+func checkName(hostname, port string) error {
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil && port != "" {
+		return fmt.Errorf("%q is not a port", port)
+	}
+	if a, err := netip.ParseAddr(hostname); err == nil && a.Zone() == "" {
+		return nil
+	}
+	for label := range strings.SplitSeq(strings.TrimSuffix(hostname, "."), ".") {
+		if label == "" || len(label) > 63 || strings.ContainsFunc(label, func(r rune) bool {
+			return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+		}) {
+			return fmt.Errorf("%q is not a hostname", hostname)
+		}
+	}
+	return nil
+}
+
+// HostName returns how the log writes a host that AddHost would take, and whether it is
+// reached by plain http.
+func HostName(rawURL string, trusted bool) (name string, plain bool, err error) {
+	a, err := parseHost(rawURL, trusted)
+	return a.name, !a.secure, err
 }
 
 func (a *address) subscribeURL(cursor uint64) string {

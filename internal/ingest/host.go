@@ -81,6 +81,11 @@ func newHost(m *Manager, addr address, from Position) *host {
 func (h *host) run(ctx context.Context, first *upstream, cursor uint64) {
 	wait := h.backoff()
 	up := first
+	defer func() {
+		if up != nil { // ctx ended before it was read
+			_ = up.finish(h.m.causeOf(ctx))
+		}
+	}()
 	for ctx.Err() == nil {
 		var err error
 		if up == nil {

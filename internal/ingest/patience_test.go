@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -244,4 +245,29 @@ func TestHostsAreNamedAsTheLogWritesThem(t *testing.T) {
 			t.Errorf("parseHost(%q, %v) = %q, %v; want %q", c.raw, c.trusted, a.name, err, c.want)
 		}
 	}
+}
+
+// What a stranger may name is a plain DNS name, whatever he writes.
+func FuzzHostName(f *testing.F) {
+	for _, s := range []string{"https://PDS.example.com/", "pds.example.com:443", "wss://a.b", "http://[::1]:9", "a.example\x00", "https://a.example@b.example", "xn--a.example"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		name, plain, err := HostName(raw, false)
+		if err == nil {
+			again, _, err := HostName(name, false)
+			if plain || again != name || err != nil || strings.ToLower(name) != name || strings.ContainsAny(name, ":/@[]?#% ") || !strings.Contains(name, ".") {
+				t.Errorf("%q is the host %q (plain %v), and that %q, %v", raw, name, plain, again, err)
+			}
+		}
+		if name, plain, err := HostName(raw, true); err == nil {
+			scheme := "https://"
+			if plain {
+				scheme = "http://"
+			}
+			if again, p, err := HostName(scheme+name, true); again != name || p != plain || err != nil {
+				t.Errorf("an operator's %q is the host %q, and that %q, %v", raw, name, again, err)
+			}
+		}
+	})
 }

@@ -58,8 +58,8 @@ func (a Action) known() bool {
 	return false
 }
 
-// check says what is wrong with a decision of a known action.
-func (d *Decision) check() error {
+// Check says what is wrong with a decision, nil when it can be taken.
+func (d *Decision) Check() error {
 	var err error
 	switch d.Action {
 	case Takedown, ReverseTakedown:
@@ -67,11 +67,11 @@ func (d *Decision) check() error {
 	case BlockHost, UnblockHost:
 		err = checkHost(d.Subject)
 	case BanDomain, UnbanDomain:
-		err = checkDomain(d.Subject)
+		err = CheckDomain(d.Subject)
+	// A host that may have or send nothing is one to block.
 	case LimitAccounts:
-		err = errors.Join(checkHost(d.Subject), atLeast(0, d.Limit))
+		err = errors.Join(checkHost(d.Subject), atLeast(1, d.Limit))
 	case LimitEvents:
-		// A host that may send nothing would be held for ever; that is what a block is for.
 		err = errors.Join(checkHost(d.Subject), atLeast(1, d.PerSecond), atLeast(1, d.PerHour), atLeast(1, d.PerDay))
 	case LimitNewHosts:
 		err = atLeast(0, d.Limit)
@@ -103,8 +103,9 @@ func checkHost(name string) error {
 	return nil
 }
 
-// checkDomain takes DNS names of at least two labels: nobody means to ban all of com.
-func checkDomain(name string) error {
+// CheckDomain takes DNS names of at least two labels, in lower case: nobody means to ban
+// all of com.
+func CheckDomain(name string) error {
 	if h, err := syntax.ParseHandle(name); err != nil || h.Normalize().String() != name {
 		return fmt.Errorf("%q is not a domain in lower case, with a dot", name)
 	}
@@ -133,7 +134,7 @@ func parse(line []byte) (d Decision, known bool, err error) {
 	if err := json.Unmarshal(line, &d); err != nil {
 		return d, false, err
 	}
-	return d, true, d.check()
+	return d, true, d.Check()
 }
 
 // appendLine encodes a decision with its newline.

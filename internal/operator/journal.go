@@ -71,7 +71,7 @@ func Open(opts Options) (*Journal, error) {
 // here; after a crash it may have become durable all the same.
 func (j *Journal) Decide(d Decision) error {
 	d.Time = j.opts.Now().UTC().Truncate(time.Microsecond)
-	if err := d.check(); err != nil {
+	if err := d.Check(); err != nil {
 		return fmt.Errorf("operator's decision: %w", err)
 	}
 	line, err := appendLine(nil, &d)

@@ -105,7 +105,7 @@ func TestDecisionsAreInForceAgainAfterAStart(t *testing.T) {
 		Decision{Action: UnbanDomain, Subject: "good.example"},
 		Decision{Action: LimitAccounts, Subject: "big.example", Limit: num(5000)},
 		Decision{Action: LimitEvents, Subject: "big.example", PerSecond: num(500), PerDay: num(1e6)},
-		Decision{Action: LimitAccounts, Subject: "small.example", Limit: num(0)},
+		Decision{Action: LimitAccounts, Subject: "small.example", Limit: num(1)},
 		Decision{Action: LimitAccounts, Subject: "small.example"},
 		Decision{Action: LimitNewHosts, Subject: Everyone, Limit: num(7)},
 	)
@@ -158,7 +158,7 @@ func TestWhatIsNoDecisionIsRefusedAndNotWritten(t *testing.T) {
 		{}, {Action: "later", Subject: "x"}, {Action: Takedown, Subject: "alice"}, {Action: BlockHost}, {Action: BlockHost, Subject: "https://a.example"},
 		{Action: BlockHost, Subject: "A.example"}, {Action: BlockHost, Subject: "a b"}, {Action: BlockHost, Subject: "a\n"},
 		{Action: BanDomain, Subject: "com"}, {Action: BanDomain, Subject: "a.example:80"}, {Action: BanDomain, Subject: "Example.com"}, {Action: BanDomain, Subject: "*.example.com"},
-		{Action: LimitAccounts, Subject: "a.example", Limit: num(-1)}, {Action: LimitEvents, Subject: "a.example", PerHour: num(0)},
+		{Action: LimitAccounts, Subject: "a.example", Limit: num(0)}, {Action: LimitEvents, Subject: "a.example", PerHour: num(0)},
 		{Action: LimitNewHosts, Subject: "a.example", Limit: num(1)}, {Action: LimitNewHosts, Subject: Everyone, Limit: num(-1)},
 		{Action: BlockHost, Subject: "a.example", Note: strings.Repeat("x", maxLine)},
 	} {

@@ -34,11 +34,12 @@ const (
 type intake struct {
 	log     *segmentlog.Log
 	logger  *slog.Logger
-	dir     string                                       // of the index
-	options func(*ingest.Options)                        // fills in what does not come from the index
-	begin   func(context.Context, *ingest.Manager) error // adds hosts
-	reg     atomic.Pointer[prometheus.Registry]          // of the present run
+	dir     string                              // of the index
+	options func(*ingest.Options)               // fills in what does not come from the index
+	reg     atomic.Pointer[prometheus.Registry] // of the present run
 	current atomic.Pointer[running]
+	// begin adds hosts; end is called before reading ends, and may be nil with an error.
+	begin func(ctx context.Context, r *running, positions []ingest.Position) (end func(), err error)
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -145,7 +146,7 @@ func (in *intake) read(ctx context.Context, r *running, reg *prometheus.Registry
 	with := *r
 	with.manager = m
 	in.current.Store(&with)
-	err = in.begin(ctx, m)
+	end, err := in.begin(ctx, &with, opts.Positions)
 	if err == nil {
 		select {
 		case <-ctx.Done():
@@ -156,6 +157,7 @@ func (in *intake) read(ctx context.Context, r *running, reg *prometheus.Registry
 			err = r.index.Err()
 		case <-in.log.Failed():
 		}
+		end()
 	}
 	stopping, cancel := context.WithTimeout(context.Background(), stopIngest)
 	defer cancel()
@@ -214,15 +216,6 @@ func (in *intake) account(did string) (accounts.Account, bool, error) {
 
 // errNotReading says that hosts are not read yet, or not for the moment.
 var errNotReading = errors.New("hosts are not read for the moment: the index is behind the log")
-
-// AddHost adds a host to those that are read.
-func (in *intake) AddHost(rawURL string, trusted bool) error {
-	m := in.manager()
-	if m == nil {
-		return errNotReading
-	}
-	return m.AddHost(rawURL, trusted)
-}
 
 // Gather returns the metrics of the present run.
 func (in *intake) Gather() ([]*dto.MetricFamily, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/cistern-archive/cistern/internal/accounts"
 	"github.com/cistern-archive/cistern/internal/admin"
 	"github.com/cistern-archive/cistern/internal/config"
+	"github.com/cistern-archive/cistern/internal/crawl"
 	"github.com/cistern-archive/cistern/internal/identity"
 	"github.com/cistern-archive/cistern/internal/ingest"
 	"github.com/cistern-archive/cistern/internal/ledger"
@@ -51,6 +52,7 @@ type Relay struct {
 	events   *segmentlog.Log
 	ledger   *ledger.Ledger
 	journal  *operator.Journal
+	crawler  *crawl.Crawler
 	resolver *identity.Resolver
 	intake   intake
 	replay   *replay.Server
@@ -58,7 +60,6 @@ type Relay struct {
 	public, private net.Listener
 	servers         []*http.Server
 	serving         errgroup.Group
-	puller          *puller
 }
 
 // Start opens the log and listens; hosts are read as soon as derived state has caught
@@ -88,9 +89,6 @@ func (r *Relay) start() error {
 		return err
 	}
 	r.intake.start()
-	if r.cfg.PullHostsFrom != "" {
-		r.puller = startPuller(r.cfg.PullHostsFrom, &r.intake, r.log)
-	}
 	r.log.Info("cistern is running", "version", config.Version, "stream", r.events.Stream().ID, "tip", r.events.Tip(),
 		"bind", r.Addr())
 	return nil
@@ -128,31 +126,16 @@ func (r *Relay) openIntake() error {
 	if r.journal, err = operator.Open(operator.Options{Dir: r.cfg.DataDir, Logger: r.log}); err != nil {
 		return err
 	}
-	for _, h := range r.cfg.Hosts {
-		if err := ingest.CheckHost(h, true); err != nil {
-			return fmt.Errorf("--host %s: %w", h, err)
-		}
+	if err := r.openCrawler(); err != nil {
+		return err
 	}
 	r.intake.log, r.intake.logger, r.intake.dir = r.events, r.log, filepath.Join(r.cfg.DataDir, indexFolder)
 	r.intake.options = func(o *ingest.Options) {
 		o.Ledger = r.ledger
 		o.Resolver, o.UserAgent, o.Lenient = r.resolver, config.ServerName(), r.cfg.Verify == "lenient"
+		o.Observer, o.Rates, o.AccountLimit = r.crawler, r.crawler.Rates, r.crawler.AccountLimit
 	}
-	r.intake.begin = r.addHosts
-	return nil
-}
-
-// addHosts adds the hosts of the configuration to an intake that begins, once what was
-// decided about accounts is in the log.
-func (r *Relay) addHosts(ctx context.Context, m *ingest.Manager) error {
-	if err := r.takeDownAll(ctx, m); err != nil {
-		return err
-	}
-	for _, h := range r.cfg.Hosts {
-		if err := m.AddHost(h, true); err != nil {
-			return fmt.Errorf("--host %s: %w", h, err)
-		}
-	}
+	r.intake.begin = r.beginCrawl
 	return nil
 }
 
@@ -165,8 +148,10 @@ func (r *Relay) listen() error {
 		SubscribeRepos: r.replay,
 		HostLedger:     r.ledger,
 		Admin: admin.NewHandler(r.cfg.AdminPasswords, admin.Sources{
-			Hosts: r.intake.hosts, Consumers: r.replay.Consumers, Takedowns: r, Quarantine: r.ledger.Quarantine().List,
+			Hosts: r.crawler, Consumers: r.replay.Consumers, Takedowns: r, Quarantine: r.ledger.Quarantine().List,
 		}),
+		Hosts:   r.crawler,
+		Proxies: r.cfg.Crawl.Proxies,
 		Healthy: r.events.Err,
 	}))
 	if r.cfg.MetricsListen == "" {
@@ -230,9 +215,6 @@ func (r *Relay) Failed() <-chan struct{} { return r.events.Failed() }
 // failure when it had one.
 func (r *Relay) Stop() error {
 	var errs []error
-	if r.puller != nil {
-		r.puller.stop()
-	}
 	r.intake.stop()
 	closed := r.closeLedger()
 	if r.resolver != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/cistern-archive/cistern/internal/config"
@@ -14,6 +15,9 @@ type Parts struct {
 	SubscribeRepos http.Handler
 	Admin          http.Handler // of /admin/, nil when it is off
 	HostLedger     HostLedger
+	Hosts          Hosts
+	// Proxies are those whose X-Forwarded-For is believed.
+	Proxies []netip.Prefix
 	// Healthy returns why the relay is not healthy, nil when it is.
 	Healthy func() error
 }
@@ -26,6 +30,7 @@ func NewHandler(p Parts) http.Handler {
 	health := healthHandler(p.Healthy)
 	mux.Handle("/_health", health)
 	mux.Handle("/xrpc/_health", health)
+	hostRoutes(mux, p.Hosts, p.Proxies)
 	if p.Admin != nil {
 		mux.Handle("/admin/", p.Admin)
 	}
