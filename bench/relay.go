@@ -189,7 +189,7 @@ func (c *cistern) start(ctx context.Context, dir string, from *upstream) (*relay
 	}
 	args = append(args, c.flags...)
 	if from != nil {
-		args = append(args, "--plc-host", from.PLC)
+		args = append(args, "--plc-host", from.PLC, "--plc-rate", "0")
 		for _, h := range from.Hosts {
 			args = append(args, "--host", "http://"+h)
 		}

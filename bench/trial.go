@@ -111,7 +111,7 @@ func startTrial(ctx context.Context, c *cistern, dir string, spec crowdSpec, mea
 func (c *cistern) command(dir string, r *relay, from *crowd) (command, error) {
 	cmd := command{name: "cistern", dir: dir, path: c.path, args: append([]string{
 		"serve", "--log-level", "warn", "--data-dir", filepath.Join(dir, "data"),
-		"--bind", r.addr, "--metrics-listen", r.metricsAddr(), "--plc-host", from.PLC,
+		"--bind", r.addr, "--metrics-listen", r.metricsAddr(), "--plc-host", from.PLC, "--plc-rate", "0",
 	}, c.flags...)}
 	for _, h := range from.Hosts {
 		cmd.args = append(cmd.args, "--host", h)

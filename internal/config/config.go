@@ -18,6 +18,7 @@ type Config struct {
 	Bind           string // address of the public listener
 	MetricsListen  string // address of the metrics listener, "" for none
 	PLCHosts       []string
+	Identity       Identity
 	Hosts          []string // hosts of the operator's own word, as URLs
 	PullHostsFrom  string   // base URL of a relay whose listHosts to take, "" for none
 	Crawl          Crawl
@@ -65,7 +66,8 @@ func (c *Config) CommonFlags() []cli.Flag {
 
 // ServeFlags are the flags of the command serve.
 func (c *Config) ServeFlags() []cli.Flag {
-	return append([]cli.Flag{
+	flags := append(c.Identity.flags(), c.crawlFlags()...)
+	return append(flags, []cli.Flag{
 		&cli.StringFlag{
 			Name: "data-dir", Usage: "folder of the log", Value: "./data", Sources: env("data-dir"), Destination: &c.DataDir,
 		},
@@ -104,7 +106,7 @@ func (c *Config) ServeFlags() []cli.Flag {
 		&cli.BoolFlag{
 			Name: "demo", Usage: "crawl a simulated network in this process, with a temporary data directory", Destination: &c.Demo,
 		},
-	}, c.crawlFlags()...)
+	}...)
 }
 
 // Bounds of a segment: smaller ones are all metadata, and a larger one does not
@@ -155,6 +157,9 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("--verify %q is neither strict nor lenient", c.Verify)
 	}
 	if err := c.validateLedger(); err != nil {
+		return err
+	}
+	if err := c.Identity.validate(); err != nil {
 		return err
 	}
 	if c.DataDir == "" {

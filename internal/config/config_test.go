@@ -30,7 +30,8 @@ func TestTheDefaultsAreThoseOfTheReadme(t *testing.T) {
 	}
 	if c.DataDir != "./data" || c.Bind != ":2470" || c.MetricsListen != ":2471" || c.PLCHosts[0] != "https://plc.directory" ||
 		c.Crawl.NewHostsPerDay != 50 || c.Crawl.AccountLimit != 100 || c.Crawl.TrustedDomains[0] != "*.host.bsky.network" || len(c.Crawl.Proxies) != 2 ||
-		c.InitialSeq != 1 || c.SegmentBytes != 256<<20 || c.LogLevel != "info" || c.LedgerDays != 90 || c.Quarantine != 32<<20 || c.Verify != "strict" {
+		c.InitialSeq != 1 || c.SegmentBytes != 256<<20 || c.LogLevel != "info" || c.LedgerDays != 90 || c.Quarantine != 32<<20 || c.Verify != "strict" ||
+		c.Identity.PLCRate != 100 || c.Identity.CacheBytes != 256<<20 {
 		t.Fatalf("%+v", c)
 	}
 }
@@ -75,6 +76,7 @@ func TestAWrongValueIsNamedWithItsFlag(t *testing.T) {
 		{"pull-hosts-from", "relay"}, {"trusted-domains", "*.a.*"}, {"trusted-domains", "https://x"}, {"new-hosts-per-day-limit", "-1"},
 		{"default-account-limit", "-1"}, {"trusted-proxies", "localhost"}, {"log-level", "loud"}, {"log-format", "xml"}, {"initial-seq-number", "9007199254740991"},
 		{"data-dir", ""}, {"segment-size", "big"}, {"segment-size", "1KiB"}, {"segment-size", "2GiB"}, {"segment-age", "1ms"},
+		{"plc-rate", "-1"}, {"plc-rate", "NaN"}, {"plc-rate", "2e6"}, {"identity-cache", "1KiB"}, {"identity-cache", "large"},
 	} {
 		if _, err := parse(t, "serve", "--"+c.flag, c.value); err == nil || !strings.Contains(err.Error(), c.flag) {
 			t.Errorf("--%s %q: %v", c.flag, c.value, err)

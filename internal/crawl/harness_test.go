@@ -57,6 +57,9 @@ func (nobody) Lookup(context.Context, string) (identity.Identity, error) {
 func (nobody) Refresh(context.Context, string) (identity.Identity, error) {
 	return identity.Identity{}, identity.ErrGone
 }
+func (nobody) Announced(context.Context, string) (id identity.Identity, changed bool, err error) {
+	return id, false, identity.ErrUnavailable
+}
 func (nobody) PastKeys(context.Context, string, time.Time) ([]*signing.Key, error) {
 	return nil, identity.ErrUnusable
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,8 +21,12 @@ const (
 	maxAudit = 1 << 20
 	// auditFor is how long past keys are believed complete.
 	auditFor = 10 * time.Minute
-	// maxAudits bounds how many accounts' past keys are remembered.
-	maxAudits = 4096
+	// maxPast bounds the keys of one account: the newest are kept.
+	maxPast = 64
+	// maxAudits bounds the accounts whose past keys are remembered, and maxPastKeys the
+	// keys of all of them: about 3 MB.
+	maxAudits   = 4096
+	maxPastKeys = 2 * maxAudits
 	// keySlack is how far a host's clock may be behind the directory's when it begins to
 	// use a key. There is none at the end: a key that was replaced is not to be trusted.
 	keySlack = 5 * time.Minute
@@ -35,14 +40,17 @@ type pastKey struct {
 
 // audits remembers past keys; errors that are final too.
 type audits struct {
-	mu sync.Mutex
-	m  map[string]audit
+	flights flights[[]pastKey]
+
+	mu   sync.Mutex
+	m    map[string]audit
+	keys int // in m
 }
 
 type audit struct {
 	keys  []pastKey
 	err   error
-	asked time.Time
+	asked time.Duration // see Resolver.now
 }
 
 // PastKeys returns the keys that the did:plc directory's audit log names for an
@@ -66,19 +74,35 @@ func (r *Resolver) PastKeys(ctx context.Context, did string, at time.Time) ([]*s
 }
 
 func (r *Resolver) audit(ctx context.Context, did string) ([]pastKey, error) {
-	now := r.opts.Now()
-	r.audits.mu.Lock()
-	a, ok := r.audits.m[did]
-	r.audits.mu.Unlock()
-	if ok && now.Sub(a.asked) < auditFor {
+	if !strings.HasPrefix(did, "did:plc:") {
+		return nil, unusable("%s has no audit log", did)
+	}
+	if a, ok := r.audits.get(did, r.now()); ok {
 		return a.keys, a.err
 	}
-	keys, err := r.fetch.audit(ctx, did)
+	fl, err := r.audits.flights.join(did, forRefresh, false)
+	if err != nil {
+		return nil, err
+	}
+	return fl.wait(ctx)
+}
+
+// askAudit asks for an account's audit log and remembers what it says.
+func (r *Resolver) askAudit(did string, t *ticket) ([]pastKey, error) {
+	keys, err := r.fetch.audit(r.ctx, t, did)
 	if errors.Is(err, ErrUnavailable) {
 		return nil, err
 	}
-	r.audits.put(did, audit{keys: keys, err: err, asked: now})
+	err = final(err)
+	r.audits.put(did, audit{keys: keys, err: err, asked: r.now()})
 	return keys, err
+}
+
+func (a *audits) get(did string, now time.Duration) (audit, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	v, ok := a.m[did]
+	return v, ok && now-v.asked < auditFor
 }
 
 func (a *audits) put(did string, v audit) {
@@ -87,42 +111,33 @@ func (a *audits) put(did string, v audit) {
 	if a.m == nil {
 		a.m = make(map[string]audit)
 	}
+	a.drop(did)
 	for victim := range a.m { // any one will do: this is asked for seldom
-		if len(a.m) < maxAudits {
+		if len(a.m) < maxAudits && a.keys+len(v.keys) <= maxPastKeys {
 			break
 		}
-		delete(a.m, victim)
+		a.drop(victim)
 	}
 	a.m[did] = v
+	a.keys += len(v.keys)
 }
 
-// audit asks the directories for an account's log, in order.
-func (f *fetcher) audit(ctx context.Context, did string) ([]pastKey, error) {
-	if !strings.HasPrefix(did, "did:plc:") {
-		return nil, unusable("%s has no audit log", did)
-	}
-	select {
-	case f.slots <- struct{}{}:
-		defer func() { <-f.slots }()
-	case <-ctx.Done():
-		return nil, &UnavailableError{Err: context.Cause(ctx)}
-	}
-	var errs []error
-	for _, p := range f.plc {
-		if d := p.wait(f.now()); d > 0 {
-			errs = append(errs, fmt.Errorf("%s: asked to wait %v more", p.url, d.Round(time.Second)))
-			continue
-		}
-		body, err := f.get(ctx, f.plcHTTP, did, p.url+"/"+did+"/log/audit", maxAudit)
-		if err == nil {
-			return parseAudit(did, body)
-		}
-		if !errors.Is(err, ErrUnavailable) {
-			return nil, err
-		}
-		errs = append(errs, err)
-	}
-	return nil, &UnavailableError{Err: errors.Join(errs...)}
+// drop forgets an account. a.mu is held.
+func (a *audits) drop(did string) {
+	a.keys -= len(a.m[did].keys)
+	delete(a.m, did)
+}
+
+// audit asks the directories for an account's log.
+func (f *fetcher) audit(ctx context.Context, t *ticket, did string) (keys []pastKey, err error) {
+	err = f.askPLC(ctx, t, &question{
+		did: did, path: did + "/log/audit", limit: maxAudit,
+		read: func(body []byte) (err error) {
+			keys, err = parseAudit(did, body)
+			return err
+		},
+	})
+	return keys, err
 }
 
 // auditEntry is one operation of the directory's log (the did:plc specification); a
@@ -138,11 +153,12 @@ type auditEntry struct {
 }
 
 // parseAudit reads which key was named when. An operation without a key that we can
-// use ends the one before.
+// use ends the one before. An error that is not ErrUnusable means that the bytes are
+// no audit log.
 func parseAudit(did string, body []byte) ([]pastKey, error) {
 	var log []auditEntry
 	if err := json.Unmarshal(body, &log); err != nil {
-		return nil, unusable("audit log of %s: %w", did, err)
+		return nil, fmt.Errorf("audit log of %s: %w", did, err)
 	}
 	var keys []pastKey
 	for i := range log {
@@ -163,6 +179,9 @@ func parseAudit(did string, body []byte) ([]pastKey, error) {
 		if key != nil {
 			keys = append(keys, pastKey{key: key, from: e.CreatedAt})
 		}
+	}
+	if n := len(keys); n > maxPast {
+		keys = slices.Clone(keys[n-maxPast:])
 	}
 	return keys, nil
 }

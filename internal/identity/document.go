@@ -93,6 +93,9 @@ func HostOf(rawURL string) (string, error) {
 	if host == "" {
 		return "", fmt.Errorf("%q has no hostname", rawURL)
 	}
+	if len(host) > maxHost-len(":65535") {
+		return "", fmt.Errorf("a hostname of %d bytes is too long", len(host))
+	}
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}

@@ -3,6 +3,7 @@ package identity
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -33,6 +34,41 @@ func (e *UnavailableError) Error() string {
 // Unwrap makes errors.Is find both the sentinel and the cause.
 func (e *UnavailableError) Unwrap() []error { return []error{ErrUnavailable, e.Err} }
 
+func unavailable(err error) error { return &UnavailableError{Err: err} }
+
 func unusable(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrUnusable, fmt.Errorf(format, args...))
+}
+
+// maxFinalText bounds the text of an answer that is remembered, in bytes: a document
+// may put 64 KiB of its own into the reason why it is of no use.
+const maxFinalText = 200
+
+// finalError is an ErrGone or ErrUnusable in the form that is remembered.
+type finalError struct {
+	kind error // one of the sentinels
+	text string
+}
+
+func (e *finalError) Error() string { return e.text }
+func (e *finalError) Unwrap() error { return e.kind }
+
+// final makes an answer that is definite small. The sentinel that it is of remains.
+func final(err error) error {
+	for _, kind := range []error{ErrTombstone, ErrGone, ErrUnusable} {
+		if errors.Is(err, kind) {
+			text := err.Error()
+			if len(text) > maxFinalText {
+				text = strings.ToValidUTF8(text[:maxFinalText], "") + "…"
+			}
+			return &finalError{kind: kind, text: text}
+		}
+	}
+	return err
+}
+
+// finalBytes is what such an error takes, in bytes.
+func finalBytes(err error) int {
+	const itself = 48
+	return itself + len(err.Error())
 }

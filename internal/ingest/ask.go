@@ -61,12 +61,12 @@ func (h *host) lookAgain(s *subject) error {
 	if h.identities.spent(s.ev.DID, now) {
 		return h.lookup(s)
 	}
-	before, known, errBefore := h.m.opts.Resolver.Cached(s.ev.DID)
-	if err := s.answer(h.m.opts.Resolver.Refresh(h.m.reading, s.ev.DID)); err != nil {
+	id, changed, err := h.m.opts.Resolver.Announced(h.m.reading, s.ev.DID)
+	if err := s.answer(id, err); err != nil {
 		return err
 	}
 	h.identities.use(s.ev.DID, now)
-	s.changed = known && errBefore == nil && before.Hash != s.id.Hash
+	s.changed = changed
 	return nil
 }
 

@@ -112,6 +112,10 @@ func (b believer) Lookup(_ context.Context, did string) (identity.Identity, erro
 func (b believer) Refresh(ctx context.Context, did string) (identity.Identity, error) {
 	return b.Lookup(ctx, did)
 }
+func (b believer) Announced(ctx context.Context, did string) (identity.Identity, bool, error) {
+	id, err := b.Lookup(ctx, did)
+	return id, false, err
+}
 
 func (b believer) PastKeys(context.Context, string, time.Time) ([]*signing.Key, error) {
 	return nil, identity.ErrUnusable

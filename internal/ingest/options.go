@@ -28,6 +28,7 @@ type Resolver interface {
 	Cached(did string) (id identity.Identity, ok bool, err error)
 	Lookup(ctx context.Context, did string) (identity.Identity, error)
 	Refresh(ctx context.Context, did string) (identity.Identity, error)
+	Announced(ctx context.Context, did string) (id identity.Identity, changed bool, err error)
 	PastKeys(ctx context.Context, did string, at time.Time) ([]*signing.Key, error)
 }
 

@@ -30,12 +30,12 @@ type slowDirectory struct {
 	gate chan struct{}
 }
 
-func (d slowDirectory) Refresh(ctx context.Context, did string) (identity.Identity, error) {
+func (d slowDirectory) Announced(ctx context.Context, did string) (identity.Identity, bool, error) {
 	select {
 	case <-d.gate:
-		return d.believer.Refresh(ctx, did)
+		return d.believer.Announced(ctx, did)
 	case <-ctx.Done():
-		return identity.Identity{}, ctx.Err()
+		return identity.Identity{}, false, ctx.Err()
 	}
 }
 

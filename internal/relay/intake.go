@@ -22,6 +22,8 @@ import (
 
 const (
 	indexFolder = "index"
+	// identityFolder is a cache of DID documents, in the data directory.
+	identityFolder = "identity"
 	// intakeRetry is how long to wait before a failed intake begins again, doubled up
 	// to intakeRetryMax.
 	intakeRetry    = time.Second

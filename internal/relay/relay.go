@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -118,7 +119,9 @@ func (r *Relay) openLog() (*replay.Ring, error) {
 func (r *Relay) openIntake() error {
 	var err error
 	r.resolver, err = identity.New(identity.Options{
-		PLCHosts: r.cfg.PLCHosts, UserAgent: config.ServerName(), Registerer: r.reg, Logger: r.log,
+		PLCHosts: r.cfg.PLCHosts, PLCRate: r.cfg.Identity.PLCRate, CacheBytes: r.cfg.Identity.CacheBytes,
+		Dir:       filepath.Join(r.cfg.DataDir, identityFolder),
+		UserAgent: config.ServerName(), Registerer: r.reg, Logger: r.log,
 	})
 	if err != nil {
 		return err
@@ -217,9 +220,11 @@ func (r *Relay) Stop() error {
 	var errs []error
 	r.intake.stop()
 	closed := r.closeLedger()
+	var resolver sync.WaitGroup
 	if r.resolver != nil {
-		r.resolver.Close()
+		resolver.Go(r.resolver.Close) // its store may wait for the disk
 	}
+	defer resolver.Wait()
 	if r.journal != nil {
 		errs = append(errs, r.journal.Close())
 	}

@@ -2,23 +2,18 @@
 
 package signing
 
-import (
-	"github.com/bluesky-social/indigo/atproto/atcrypto"
-	"github.com/ethereum/go-ethereum/crypto/secp256k1"
-)
+import "github.com/ethereum/go-ethereum/crypto/secp256k1"
 
 // Library names what checks secp256k1 signatures in this build.
 const Library = "libsecp256k1"
 
-// k256Key is the uncompressed point: libsecp256k1 parses it on each call, and from
-// 65 bytes that costs no square root.
-type k256Key struct{ uncompressed []byte }
+// parsedK256 is empty: libsecp256k1 takes the point's bytes.
+type parsedK256 struct{}
 
-func parseK256(pub *atcrypto.PublicKeyK256) (k256Key, error) {
-	return k256Key{pub.UncompressedBytes()}, nil
-}
+func (parsedK256) parse([]byte) error { return nil }
+func (parsedK256) size() int          { return 0 }
 
-// verify expects a signature that passed checkForm.
-func (k k256Key) verify(digest, sig []byte) bool {
-	return secp256k1.VerifySignature(k.uncompressed, digest, sig)
+// verifyK256 expects a signature that passed checkForm.
+func (k *Key) verifyK256(digest, sig []byte) bool {
+	return secp256k1.VerifySignature(k.point[:], digest, sig)
 }

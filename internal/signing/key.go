@@ -2,10 +2,10 @@ package signing
 
 import (
 	"bytes"
-	"crypto/ecdsa"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"unsafe"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 )
@@ -15,6 +15,8 @@ const (
 	SignatureSize  = 64 // r and s, big-endian, 32 bytes each
 	CompressedSize = 33
 	MulticodecSize = 2 + CompressedSize
+
+	uncompressedSize = 65
 )
 
 // Errors of Verify. ErrMalformed means that no key could ever fit the signature,
@@ -50,12 +52,14 @@ var (
 )
 
 // Key is an account's public key, parsed once. It is immutable and may be used by
-// any number of goroutines.
+// any number of goroutines. With cgo it has no pointers, so that a million of them in
+// a cache are nothing to the garbage collector.
 type Key struct {
-	curve      Curve
-	multicodec [MulticodecSize]byte
-	p256       *ecdsa.PublicKey // set for P256
-	k256       k256Key          // set for K256, its type depends on the build
+	parsed parsedK256 // what a build's library wants beside the point
+	curve  Curve
+	// point is uncompressed: 4, x, y. Both libraries parse it on each call, which costs
+	// no square root and under 1 % of the call.
+	point [uncompressedSize]byte
 }
 
 // ParseMulticodec reads the form that Multicodec writes: a varint prefix and the
@@ -66,9 +70,17 @@ func ParseMulticodec(b []byte) (*Key, error) {
 	}
 	switch prefix := [2]byte(b); prefix {
 	case prefixP256:
-		return newP256(b[2:])
+		pub, err := atcrypto.ParsePublicBytesP256(b[2:])
+		if err != nil {
+			return nil, fmt.Errorf("public key: %w", err)
+		}
+		return newKey(P256, pub.UncompressedBytes())
 	case prefixK256:
-		return newK256(b[2:])
+		pub, err := atcrypto.ParsePublicBytesK256(b[2:])
+		if err != nil {
+			return nil, fmt.Errorf("public key: %w", err)
+		}
+		return newKey(K256, pub.UncompressedBytes())
 	default:
 		return nil, fmt.Errorf("public key: unknown multicodec prefix %x", prefix)
 	}
@@ -79,26 +91,26 @@ func FromPublic(pub atcrypto.PublicKey) (*Key, error) {
 	switch p := pub.(type) {
 	case *atcrypto.PublicKeyP256:
 		if p != nil {
-			return newP256(p.Bytes())
+			return newKey(P256, p.UncompressedBytes())
 		}
 	case *atcrypto.PublicKeyK256:
 		if p != nil {
-			return newK256(p.Bytes())
+			return newKey(K256, p.UncompressedBytes())
 		}
 	}
 	return nil, fmt.Errorf("public key: unsupported type %T", pub)
 }
 
-func newK256(compressed []byte) (*Key, error) {
-	k := &Key{curve: K256}
-	copy(k.multicodec[:], prefixK256[:])
-	copy(k.multicodec[2:], compressed)
-	pub, err := atcrypto.ParsePublicBytesK256(compressed)
-	if err != nil {
-		return nil, fmt.Errorf("public key: %w", err)
+// newKey makes a key of a point that was found to be on its curve.
+func newKey(c Curve, point []byte) (*Key, error) {
+	if len(point) != uncompressedSize {
+		return nil, fmt.Errorf("public key: point of %d bytes, want %d", len(point), uncompressedSize)
 	}
-	if k.k256, err = parseK256(pub); err != nil {
-		return nil, fmt.Errorf("public key: %w", err)
+	k := &Key{curve: c, point: [uncompressedSize]byte(point)}
+	if c == K256 {
+		if err := k.parsed.parse(point); err != nil {
+			return nil, fmt.Errorf("public key: %w", err)
+		}
 	}
 	return k, nil
 }
@@ -108,17 +120,29 @@ func (k *Key) Curve() Curve { return k.curve }
 
 // Multicodec returns the varint prefix and the compressed point, 35 bytes, as a
 // log record's field 8 holds them. The caller may keep and change the slice.
-func (k *Key) Multicodec() []byte { return bytes.Clone(k.multicodec[:]) }
+func (k *Key) Multicodec() []byte { return k.AppendMulticodec(make([]byte, 0, MulticodecSize)) }
 
 // AppendMulticodec appends the same bytes to dst.
-func (k *Key) AppendMulticodec(dst []byte) []byte { return append(dst, k.multicodec[:]...) }
+func (k *Key) AppendMulticodec(dst []byte) []byte {
+	prefix := prefixK256
+	if k.curve == P256 {
+		prefix = prefixP256
+	}
+	sign := 2 | k.point[uncompressedSize-1]&1 // SEC 1, version 2.0, section 2.3.3
+	dst = append(dst, prefix[0], prefix[1], sign)
+	return append(dst, k.point[1:CompressedSize]...)
+}
+
+// Size is the memory that the key takes where it stands in something larger, with all
+// that it points to, in bytes.
+func (k *Key) Size() int { return int(unsafe.Sizeof(*k)) + k.parsed.size() }
 
 // Equal says whether both are the same key. A nil key equals only nil.
 func (k *Key) Equal(other *Key) bool {
 	if k == nil || other == nil {
 		return k == other
 	}
-	return k.multicodec == other.multicodec
+	return k.curve == other.curve && bytes.Equal(k.point[:], other.point[:])
 }
 
 // Verify checks a signature over SHA-256(message). Nil means that it fits.
@@ -138,9 +162,9 @@ func (k *Key) VerifyDigest(digest, sig []byte) error {
 	ok := false
 	switch k.curve {
 	case P256:
-		ok = verifyP256(k.p256, digest, sig)
+		ok = verifyP256(k.point[:], digest, sig)
 	case K256:
-		ok = k.k256.verify(digest, sig)
+		ok = k.verifyK256(digest, sig)
 	}
 	if !ok {
 		return ErrMismatch

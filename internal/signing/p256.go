@@ -3,27 +3,14 @@ package signing
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"fmt"
-
-	"github.com/bluesky-social/indigo/atproto/atcrypto"
 )
 
-func newP256(compressed []byte) (*Key, error) {
-	pub, err := atcrypto.ParsePublicBytesP256(compressed)
-	if err != nil {
-		return nil, fmt.Errorf("public key: %w", err)
-	}
-	k := &Key{curve: P256}
-	copy(k.multicodec[:], prefixP256[:])
-	copy(k.multicodec[2:], compressed)
-	if k.p256, err = ecdsa.ParseUncompressedPublicKey(elliptic.P256(), pub.UncompressedBytes()); err != nil {
-		return nil, fmt.Errorf("public key: %w", err)
-	}
-	return k, nil
-}
-
 // verifyP256 expects a signature that passed checkForm.
-func verifyP256(pub *ecdsa.PublicKey, digest, sig []byte) bool {
+func verifyP256(point, digest, sig []byte) bool {
+	pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
+		return false // it was on the curve when the Key was made
+	}
 	// The library takes ASN.1: SEQUENCE { INTEGER r, INTEGER s }. Each integer is
 	// at most 33 bytes (a leading zero keeps it positive), so one length byte does.
 	var buf [2 + 2*(2+33)]byte
