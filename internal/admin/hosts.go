@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -130,11 +131,15 @@ func reads(w http.ResponseWriter, r *http.Request, into any) bool {
 }
 
 func answer(w http.ResponseWriter, err error) {
-	if err != nil {
+	var unreachable *crawl.UnreachableError
+	switch {
+	case errors.As(err, &unreachable): // an operator may know all
+		xrpc.WriteError(w, http.StatusBadRequest, "HostNotFound", unreachable.Detail())
+	case err != nil:
 		xrpc.WriteHostError(w, err)
-		return
+	default:
+		xrpc.WriteJSON(w, http.StatusOK, map[string]string{"success": "true"})
 	}
-	xrpc.WriteJSON(w, http.StatusOK, map[string]string{"success": "true"})
 }
 
 // rateRow is how often something may happen; Max is -1 for no limit.

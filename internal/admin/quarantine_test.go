@@ -22,7 +22,7 @@ func TestTheQuarantineIsListedAndItsFramesCanBeFetched(t *testing.T) {
 	raw := "<script>\xff"
 	l.Host("a.example").Refused(ledger.Dropped, "bad_signature", ledger.Frame{DID: "did:plc:\xff", Seq: 77, Raw: []byte(raw)})
 	l.Host("b.example").Refused(ledger.Dropped, "undecodable", ledger.Frame{})
-	h := NewHandler([]string{"secret"}, Sources{Quarantine: l.Quarantine().List})
+	h := NewHandler([]string{"secret"}, Sources{Hosts: new(decider), Takedowns: new(decider), Quarantine: l.Quarantine().List})
 	get := func(query, password string) *httptest.ResponseRecorder {
 		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/admin/quarantine?"+query, nil)
 		r.SetBasicAuth("admin", password)

@@ -1,9 +1,18 @@
 package crawl
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/cistern-archive/cistern/internal/identity"
+	"github.com/cistern-archive/cistern/internal/ingest"
 )
 
 // Why a host is not crawled. Each is what the caller should be told.
@@ -50,13 +59,48 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("%s; try again in %v", e.What, e.After.Round(time.Second))
 }
 
-// UnreachableError is a host that did not answer as a PDS does.
+// UnreachableError is a host that did not answer as a PDS does. Error is for strangers:
+// addresses, which may be of the inside, are in Err alone.
 type UnreachableError struct {
 	Host string
 	Err  error
 }
 
 func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("%s cannot be crawled: %s", e.Host, e.why())
+}
+
+// Detail is the whole error, for operators.
+func (e *UnreachableError) Detail() string {
 	return fmt.Sprintf("%s cannot be crawled: %v", e.Host, e.Err)
 }
+
 func (e *UnreachableError) Unwrap() error { return e.Err }
+
+func (e *UnreachableError) why() string {
+	var dns *net.DNSError
+	var certificate *tls.CertificateVerificationError
+	var answer *answerError
+	switch {
+	case errors.Is(e.Err, identity.ErrNotPublic):
+		return "its name must resolve to public addresses, and to nothing else"
+	case errors.Is(e.Err, ingest.ErrRelay):
+		return "it is a relay"
+	case errors.As(e.Err, &dns):
+		return "its name does not resolve"
+	case errors.As(e.Err, &certificate):
+		return "its certificate is not valid"
+	case errors.As(e.Err, &answer):
+		return answer.Error()
+	case errors.Is(e.Err, websocket.ErrBadHandshake):
+		return "its event stream does not open"
+	case errors.Is(e.Err, context.DeadlineExceeded), errors.Is(e.Err, os.ErrDeadlineExceeded):
+		return "it did not answer in time"
+	}
+	return "it cannot be reached"
+}
+
+// answerError is an answer of a host that is none of a PDS.
+type answerError struct{ what string }
+
+func (e *answerError) Error() string { return e.what }

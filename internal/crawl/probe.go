@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -93,7 +92,7 @@ func (p *prober) resolves(ctx context.Context, name string) error {
 		return err
 	}
 	if len(addrs) == 0 {
-		return errors.New("the name has no address")
+		return &answerError{"its name has no address"}
 	}
 	for _, a := range addrs {
 		if !identity.IsPublic(a) {
@@ -116,14 +115,14 @@ func (p *prober) describes(ctx context.Context, dial dialer, url string) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("describeServer: HTTP %d", resp.StatusCode)
+		return &answerError{fmt.Sprintf("it answers describeServer with HTTP %d", resp.StatusCode)}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDescription+1))
 	if err != nil {
 		return fmt.Errorf("describeServer: %w", err)
 	}
 	if len(body) > maxDescription || !json.Valid(body) || !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
-		return errors.New("describeServer: the answer is no JSON object of at most 64 KiB")
+		return &answerError{"it does not answer describeServer with a JSON object of at most 64 KiB"}
 	}
 	return nil
 }

@@ -9,10 +9,13 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/cistern-archive/cistern/index"
 	"github.com/cistern-archive/cistern/internal/identity"
@@ -94,6 +97,11 @@ func TestAHostThatDoesNotAnswerAsAPDSIsNotKept(t *testing.T) {
 		err := r.c.Request(t.Context(), name, netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}))
 		if !errors.As(err, &ue) {
 			t.Errorf("%s: %v, want *UnreachableError", name, err)
+		}
+		for _, inside := range []string{"127.0.0.1", "10.0.0.1", "fd00::1", "169.254", ":53", "lookup"} {
+			if strings.Contains(err.Error(), inside) {
+				t.Errorf("%s: a stranger is told of the inside: %v", name, err)
+			}
 		}
 		if private := name[:2] == "mi" || name[:2] == "in"; private && !errors.Is(err, identity.ErrNotPublic) {
 			t.Errorf("%s: %v, want ErrNotPublic", name, err)
@@ -414,5 +422,25 @@ func TestNobodyIsAskedWhileRequestsAreOffOrNothingIsRead(t *testing.T) {
 	r.stop()
 	if err := r.request("pds.example"); !errors.Is(err, ErrNotReading) {
 		t.Errorf("%v, want ErrNotReading", err)
+	}
+}
+
+func TestAStrangerIsToldWhyInWordsThatSayNothingOfTheInside(t *testing.T) {
+	for want, err := range map[string]error{
+		"its name must resolve to public addresses, and to nothing else": fmt.Errorf("dial tcp 10.1.2.3:443: %w", identity.ErrNotPublic),
+		"its name does not resolve":                                      fmt.Errorf("connect: %w", &net.DNSError{Err: "no such host", Name: "a.example", Server: "10.0.0.2:53"}),
+		"it is a relay":                                                  ingest.ErrRelay,
+		"it did not answer in time":                                      fmt.Errorf("dial 10.1.2.3: %w", context.DeadlineExceeded),
+		"its event stream does not open":                                 fmt.Errorf("connect: %w: HTTP 404", websocket.ErrBadHandshake),
+		"it answers with nonsense":                                       &answerError{"it answers with nonsense"},
+		"it cannot be reached":                                           errors.New("dial tcp 10.1.2.3:443: connection refused"),
+	} {
+		e := &UnreachableError{"a.example", err}
+		if got := e.Error(); got != "a.example cannot be crawled: "+want {
+			t.Errorf("%v: %q", err, got)
+		}
+		if !strings.Contains(e.Detail(), err.Error()) {
+			t.Errorf("an operator is told %q of %v", e.Detail(), err)
+		}
 	}
 }

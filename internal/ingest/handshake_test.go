@@ -22,8 +22,8 @@ func TestOnlyAnOperatorMayNameARelay(t *testing.T) {
 		s.header = h
 		d := dialer{opts: DialOptions{DialPublic: new(net.Dialer).DialContext}}
 		d.opts.ensureDefaults()
-		if _, err := d.connect(context.Background(), &address{name: s.name()}, 0); !errors.Is(err, errRelay) {
-			t.Errorf("%v: %v, want errRelay", h, err)
+		if _, err := d.connect(context.Background(), &address{name: s.name()}, 0); !errors.Is(err, ErrRelay) {
+			t.Errorf("%v: %v, want ErrRelay", h, err)
 		}
 		up, err := d.connect(context.Background(), &address{name: s.name(), trusted: true}, 0)
 		if err != nil {

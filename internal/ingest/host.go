@@ -103,7 +103,7 @@ func (h *host) run(ctx context.Context, first *upstream, cursor uint64) {
 			return
 		}
 		pause := wait.next()
-		if errors.Is(err, errRelay) {
+		if errors.Is(err, ErrRelay) {
 			pause = wait.cap
 		}
 		h.log.Info("upstream connection ended", "err", err, "retry_in", pause.Round(time.Millisecond))

@@ -14,6 +14,8 @@ import (
 var (
 	// ErrStopped: the Manager was stopped; nothing more is read.
 	ErrStopped = errors.New("ingest: stopped")
+	// ErrRelay: a host says that it is a relay, which only an operator may name.
+	ErrRelay = errors.New("is a relay, which only an operator may name")
 )
 
 // Manager reads hosts and appends what they may say. It is safe for concurrent use.

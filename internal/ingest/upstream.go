@@ -26,7 +26,6 @@ var (
 	errSlow      = errors.New("took too long over one message")
 	errBadSeq    = errors.New("sent a seq out of range")
 	errBackwards = errors.New("sent too many seqs that do not increase")
-	errRelay     = errors.New("is a relay, which only an operator may name")
 	errNoRoom    = errors.New("there was no memory for a large message for too long")
 	errHandshake = errors.New("sent more than 256 KiB before the connection was open")
 )
@@ -89,7 +88,7 @@ func (d *dialer) connect(ctx context.Context, a *address, cursor uint64) (*upstr
 	}
 	if !a.trusted && isRelay(resp.Header) {
 		_ = conn.Close() // nothing was read, nothing is lost
-		return nil, errRelay
+		return nil, ErrRelay
 	}
 	raw.left.Store(-1)
 	return newUpstream(conn, &d.opts), nil
