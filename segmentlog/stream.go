@@ -82,5 +82,12 @@ func readStream(fs vfs.FS, dir string) (*Stream, error) {
 	if len(s.ID) != 2*streamIDSize || len(s.Epochs) == 0 {
 		return nil, fmt.Errorf("%s: %w", fs.PathJoin(dir, streamFile), errors.New("no stream id or no epoch"))
 	}
+	last := uint64(0)
+	for _, e := range s.Epochs {
+		if e.Epoch <= last {
+			return nil, fmt.Errorf("%s: epoch %d stands after %d: they begin at 1 and ascend", fs.PathJoin(dir, streamFile), e.Epoch, last)
+		}
+		last = e.Epoch
+	}
 	return &s, nil
 }

@@ -35,7 +35,7 @@ func ours(v any, depth int) bool {
 	case nil, bool, uint64, int64, string, []byte:
 		return true
 	case big.Int:
-		return v.Sign() < 0 && v.BitLen() <= 65 // a negative integer below the int64s
+		return v.Sign() < 0 && new(big.Int).Not(&v).IsUint64() // a negative integer below the int64s
 	case []any:
 		for _, e := range v {
 			if !ours(e, depth+1) {
