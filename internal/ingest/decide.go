@@ -25,6 +25,7 @@ type subject struct {
 	changed    bool           // an #identity's refresh brought another document
 	lookedBack bool           // the keys of the past were asked for because of T26 …
 	past       []*signing.Key // … and these were valid at the rev's time
+	reserved   bool           // the account is counted as one of the host's already
 	asked      bool           // the host was asked for the account's status …
 	active     bool           // … and said active
 }
@@ -69,6 +70,7 @@ func (h *host) decide(s *subject) outcome {
 		return outcome{undecided: true}
 	}
 	defer held.Release()
+	defer h.unreserve(s)
 	if held.Seen(h.addr.name, s.win.epoch, s.ev.Seq) { // T9
 		return outcome{rej: duplicate}
 	}
@@ -94,7 +96,7 @@ func (h *host) decideRepo(s *subject, held *accounts.Held) outcome {
 	if out := h.hostAuthority(s); out.rej != nil {
 		return out
 	}
-	if out := h.accountLimit(held); out.undecided {
+	if out := h.accountLimit(s, held); out.undecided {
 		return out
 	}
 	acct := held.Account()
@@ -185,7 +187,7 @@ func (h *host) append(s *subject, held *accounts.Held, key []byte, v segmentlog.
 		c.SetStatus(*status)
 	}
 	if from := held.Account().Host; v.Has(segmentlog.Authority) && from != entry.Host {
-		h.m.counts.move(from, entry.Host)
+		h.count(s, from)
 	}
 	held.Apply(&c)
 	h.m.metrics.accepted[s.ev.Kind].Inc()

@@ -60,7 +60,7 @@ func (h *host) decideIdentity(s *subject, held *accounts.Held) outcome {
 		return rejected(14, verify.Drop, "identity_of_another_host", nil)
 	}
 	if s.idErr == nil && s.id.Host == h.addr.name {
-		if out := h.accountLimit(held); out.undecided {
+		if out := h.accountLimit(s, held); out.undecided {
 			return out
 		}
 	}

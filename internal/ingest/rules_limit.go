@@ -38,11 +38,32 @@ func (c *hostCounts) move(from, to string) {
 	c.m[to]++
 }
 
+// reserve counts one more account of a host unless it has limit already. Accounts of
+// one host are decided side by side, so looking and counting must be one step.
+func (c *hostCounts) reserve(host string, limit int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.m[host] >= limit {
+		return false
+	}
+	c.m[host]++
+	return true
+}
+
+// leave counts one account of a host less, "" for none.
+func (c *hostCounts) leave(host string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if host != "" {
+		c.m[host]--
+	}
+}
+
 // accountLimit keeps the accounts of a host, which the account's document names, within
 // what the host may have. A new one beyond is throttled by us; one that is throttled is
 // let go when there is room, at its next event. Accounts that are there already stay
 // when the limit is lowered. Ours.
-func (h *host) accountLimit(held *accounts.Held) outcome {
+func (h *host) accountLimit(s *subject, held *accounts.Held) outcome {
 	acct := held.Account()
 	throttled := acct.Local.Reason == accounts.Throttled
 	here := acct.Host == h.addr.name
@@ -51,11 +72,12 @@ func (h *host) accountLimit(held *accounts.Held) outcome {
 	}
 	over := false
 	if limit := h.limit(); limit > 0 {
-		n := h.m.counts.of(h.addr.name)
-		if !here {
-			n++
+		if here {
+			over = h.m.counts.of(h.addr.name) > limit
+		} else {
+			s.reserved = h.m.counts.reserve(h.addr.name, limit)
+			over = !s.reserved
 		}
-		over = n > limit
 	}
 	switch {
 	case throttled && !over:
@@ -65,6 +87,24 @@ func (h *host) accountLimit(held *accounts.Held) outcome {
 		return h.m.appendOwn(held, segmentlog.Local, accounts.Status{Inactive: true, Reason: accounts.Throttled})
 	}
 	return outcome{}
+}
+
+// count notes that the account is the host's from now on.
+func (h *host) count(s *subject, from string) {
+	if s.reserved {
+		s.reserved = false
+		h.m.counts.leave(from)
+		return
+	}
+	h.m.counts.move(from, h.addr.name)
+}
+
+// unreserve gives back what an event that did not enter the log had reserved.
+func (h *host) unreserve(s *subject) {
+	if s.reserved {
+		s.reserved = false
+		h.m.counts.leave(h.addr.name)
+	}
 }
 
 // limit is how many accounts the host may have, 0 for any number.

@@ -50,7 +50,7 @@ func (h *host) decideAccount(s *subject, held *accounts.Held) outcome {
 		}
 	} else if out := h.hostAuthority(s); out.rej != nil {
 		return out
-	} else if out := h.accountLimit(held); out.undecided {
+	} else if out := h.accountLimit(s, held); out.undecided {
 		return out
 	}
 	acct = held.Account()
