@@ -76,6 +76,16 @@ func (w *batchWriter) add(b []byte) {
 	}
 }
 
+// wholeOf returns the entries whose messages lie within the first n bytes of a batch.
+func wholeOf(batch []*entry, n int64) []*entry {
+	for i, e := range batch {
+		if n -= int64(frameHeadLen(e.length) + e.length); n < 0 {
+			return batch[:i]
+		}
+	}
+	return batch
+}
+
 // appendFrameHead appends the head of a whole, unmasked WebSocket message (RFC 6455,
 // section 5.2).
 func appendFrameHead(dst []byte, opcode, length int) []byte {
@@ -87,6 +97,17 @@ func appendFrameHead(dst []byte, opcode, length int) []byte {
 		return binary.BigEndian.AppendUint16(append(dst, 126), uint16(length))
 	}
 	return binary.BigEndian.AppendUint64(append(dst, 127), uint64(length))
+}
+
+// frameHeadLen is the length of what appendFrameHead appends.
+func frameHeadLen(length int) int {
+	switch {
+	case length < 126:
+		return 2
+	case length <= 0xffff:
+		return 4
+	}
+	return maxFrameHead
 }
 
 // appendFrame appends a whole message.

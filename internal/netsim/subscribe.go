@@ -131,14 +131,13 @@ func (s *subscriber) send(b []byte) error {
 	return err
 }
 
-func (s *subscriber) sendAll(out *batchWriter) error {
+func (s *subscriber) sendAll(out *batchWriter) (int64, error) {
 	s.write.Lock()
 	defer s.write.Unlock()
 	if err := s.conn.SetWriteDeadline(time.Now().Add(time.Minute)); err != nil {
-		return err
+		return 0, err
 	}
-	_, err := out.parts.WriteTo(s.conn)
-	return err
+	return out.parts.WriteTo(s.conn)
 }
 
 // run writes the backlog and then what comes.
@@ -164,10 +163,11 @@ func (s *subscriber) run(greeting []byte, ok bool) {
 			s.host.net.opts.Logger.Error("cannot read sent frames", "host", s.host.Name, "err", err)
 			return
 		}
-		if s.sendAll(&out) != nil {
+		n, err := s.sendAll(&out)
+		s.sent(wholeOf(batch, n)) // the subscriber can have read these, and may not ask for them again
+		if err != nil {
 			return
 		}
-		s.sent(batch)
 	}
 }
 
