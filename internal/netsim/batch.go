@@ -78,8 +78,9 @@ func (w *batchWriter) add(b []byte) {
 
 // wholeOf returns the entries whose messages lie within the first n bytes of a batch.
 func wholeOf(batch []*entry, n int64) []*entry {
+	var head [maxFrameHead]byte
 	for i, e := range batch {
-		if n -= int64(frameHeadLen(e.length) + e.length); n < 0 {
+		if n -= int64(len(appendFrameHead(head[:0], websocket.BinaryMessage, e.length)) + e.length); n < 0 {
 			return batch[:i]
 		}
 	}
@@ -97,17 +98,6 @@ func appendFrameHead(dst []byte, opcode, length int) []byte {
 		return binary.BigEndian.AppendUint16(append(dst, 126), uint16(length))
 	}
 	return binary.BigEndian.AppendUint64(append(dst, 127), uint64(length))
-}
-
-// frameHeadLen is the length of what appendFrameHead appends.
-func frameHeadLen(length int) int {
-	switch {
-	case length < 126:
-		return 2
-	case length <= 0xffff:
-		return 4
-	}
-	return maxFrameHead
 }
 
 // appendFrame appends a whole message.
