@@ -62,13 +62,15 @@ func (d *dialer) connect(ctx context.Context, a *address, cursor uint64) (*upstr
 		dial = nd.DialContext
 	}
 	var raw *limitedConn
+	var beneath *ahead
 	ws := websocket.Dialer{
 		NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			c, err := dial(ctx, network, addr)
 			if err != nil {
 				return nil, err
 			}
-			raw = &limitedConn{Conn: c}
+			beneath = &ahead{Conn: c}
+			raw = &limitedConn{Conn: beneath}
 			raw.left.Store(maxHandshake)
 			return raw, nil
 		},
@@ -91,7 +93,10 @@ func (d *dialer) connect(ctx context.Context, a *address, cursor uint64) (*upstr
 		return nil, ErrRelay
 	}
 	raw.left.Store(-1)
-	return newUpstream(conn, &d.opts), nil
+	beneath.from = &aheadBuffers
+	up := newUpstream(conn, &d.opts)
+	up.beneath = beneath
+	return up, nil
 }
 
 func isRelay(h http.Header) bool {
@@ -134,6 +139,8 @@ type upstream struct {
 	opts   *DialOptions
 	opened time.Time
 	large  *share // of the memory for large messages
+
+	beneath *ahead // beneath TLS and messages; the reader's
 
 	heard  atomic.Int64 // when anything was last heard, in ns since opened
 	began  atomic.Int64 // when the message being read began, likewise; -1 for none
@@ -267,10 +274,11 @@ func (u *upstream) close(cause error) {
 }
 
 // finish closes the connection, waits for its timer, and returns why it ended: our
-// own reason when we had one, else readErr.
+// own reason when we had one, else readErr. Nobody reads any more.
 func (u *upstream) finish(readErr error) error {
 	u.close(readErr)
 	u.ticks.Wait()
+	u.beneath.drop()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.cause
