@@ -213,7 +213,7 @@ func closeReason(err error) string {
 	}{
 		{errText, "text_message"}, {errOversized, "oversized"}, {errEndless, "endless_message"},
 		{errSilent, "silent"}, {errSlow, "slow_message"}, {errBadSeq, "bad_seq"}, {errBackwards, "seq_not_increasing"},
-		{errNoRoom, "no_memory"},
+		{errNoRoom, "no_memory"}, {errFragments, "tiny_fragments"}, {errControls, "control_frames"},
 	} {
 		if errors.Is(err, r.err) {
 			return r.reason

@@ -34,12 +34,11 @@ func (h *host) read(ctx context.Context, up *upstream, win *window, cursor uint6
 	r := &reader{h: h, conn: h.ledger.Connected(cursor), up: up, win: win, cursor: cursor}
 	for ctx.Err() == nil {
 		h.pace(ctx, up)
-		body, err := up.next()
-		if err != nil {
+		if err := up.next(); err != nil {
 			return err
 		}
 		m := getMessage() // not sooner: thousands of hosts wait for their next message
-		fits, err := up.read(ctx, body, m)
+		fits, err := up.read(ctx, m)
 		if err != nil {
 			m.release()
 			return err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
 
 	"github.com/cistern-archive/cistern/internal/identity"
 )
@@ -28,11 +29,10 @@ var (
 	errBackwards = errors.New("sent too many seqs that do not increase")
 	errNoRoom    = errors.New("there was no memory for a large message for too long")
 	errHandshake = errors.New("sent more than 256 KiB before the connection was open")
+	errFragments = errors.New("sent a message in too many pieces")
+	errControls  = errors.New("sent too many pings and pongs")
+	errExtension = errors.New("answered with a WebSocket extension that it was not offered")
 )
-
-// maxHandshake bounds what a host may send before the upgrade is done, TLS
-// included, in bytes: net/http sets no limit to a response's headers.
-const maxHandshake = 256 << 10
 
 // maxCloseReason is what a close frame may carry, in bytes (RFC 6455, section 5.5).
 const maxCloseReason = 123
@@ -71,7 +71,7 @@ func (d *dialer) connect(ctx context.Context, a *address, cursor uint64) (*upstr
 			}
 			beneath = &ahead{Conn: c}
 			raw = &limitedConn{Conn: beneath}
-			raw.left.Store(maxHandshake)
+			raw.limit(maxHandshake, errHandshake)
 			return raw, nil
 		},
 		TLSClientConfig:  d.opts.TLS,
@@ -88,15 +88,26 @@ func (d *dialer) connect(ctx context.Context, a *address, cursor uint64) (*upstr
 		}
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	if !a.trusted && isRelay(resp.Header) {
+	if err := refuse(a, resp.Header); err != nil {
 		_ = conn.Close() // nothing was read, nothing is lost
-		return nil, ErrRelay
+		return nil, err
 	}
-	raw.left.Store(-1)
 	beneath.from = &aheadBuffers
-	up := newUpstream(conn, &d.opts)
+	up := newUpstream(conn, raw, &d.opts)
 	up.beneath = beneath
 	return up, nil
+}
+
+// refuse says why a host that has answered is not read.
+func refuse(a *address, h http.Header) error {
+	switch {
+	case !a.trusted && isRelay(h):
+		return ErrRelay
+	case len(h.Values("Sec-WebSocket-Extensions")) > 0:
+		// RFC 6455, section 4.1. The library would take compression from anyone.
+		return errExtension
+	}
+	return nil
 }
 
 func isRelay(h http.Header) bool {
@@ -110,35 +121,16 @@ func isRelay(h http.Header) bool {
 	return false
 }
 
-// limitedConn ends a handshake that sends too much. left is negative once the
-// connection is open.
-type limitedConn struct {
-	net.Conn
-	left atomic.Int64
-}
-
-func (c *limitedConn) Read(p []byte) (int, error) {
-	left := c.left.Load()
-	if left == 0 {
-		return 0, errHandshake
-	}
-	if left > 0 && int64(len(p)) > left {
-		p = p[:left]
-	}
-	n, err := c.Conn.Read(p)
-	if left > 0 {
-		c.left.Add(-int64(n))
-	}
-	return n, err
-}
-
 // upstream is an open connection. One goroutine reads it; a timer, which is no
 // goroutine while it waits, pings it and gives it up when it is silent.
 type upstream struct {
-	conn   *websocket.Conn
-	opts   *DialOptions
-	opened time.Time
-	large  *share // of the memory for large messages
+	conn     *websocket.Conn
+	raw      *limitedConn
+	body     io.Reader // of the message being read
+	controls *rate.Limiter
+	opts     *DialOptions
+	opened   time.Time
+	large    *share // of the memory for large messages
 
 	beneath *ahead // beneath TLS and messages; the reader's
 
@@ -152,16 +144,16 @@ type upstream struct {
 	ticks sync.WaitGroup
 }
 
-func newUpstream(conn *websocket.Conn, opts *DialOptions) *upstream {
-	u := &upstream{conn: conn, opts: opts, opened: time.Now()}
+func newUpstream(conn *websocket.Conn, raw *limitedConn, opts *DialOptions) *upstream {
+	u := &upstream{conn: conn, raw: raw, controls: rate.NewLimiter(controlsPerSecond, controlsAtOnce), opts: opts, opened: time.Now()}
 	u.began.Store(-1)
-	conn.SetPongHandler(func(string) error {
-		u.heard.Store(u.since())
-		return nil
-	})
+	raw.unlimit()
+	conn.SetPongHandler(func(string) error { return u.control() })
 	answer := conn.PingHandler()
 	conn.SetPingHandler(func(data string) error {
-		u.heard.Store(u.since())
+		if err := u.control(); err != nil {
+			return err
+		}
 		return answer(data)
 	})
 	u.mu.Lock() // the first tick may be soon
@@ -212,24 +204,27 @@ func (u *upstream) tick() {
 }
 
 // next waits for the beginning of a message.
-func (u *upstream) next() (io.Reader, error) {
-	kind, r, err := u.conn.NextReader()
+func (u *upstream) next() error {
+	kind, body, err := u.conn.NextReader()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if kind != websocket.BinaryMessage { // T1
-		return nil, errText
+		return errText
 	}
 	now := u.since()
 	u.heard.Store(now)
 	u.began.Store(now)
-	return r, nil
+	u.body = body
+	u.raw.limit(maxFraming, errFragments)
+	return nil
 }
 
-// read reads what next began into m. fits is false for a message that was too large
-// and was read away.
-func (u *upstream) read(ctx context.Context, r io.Reader, m *message) (fits bool, err error) {
-	fits, err = m.read(ctx, r, u)
+// read reads the message that next found into m. fits is false for one that was too
+// large and was read away.
+func (u *upstream) read(ctx context.Context, m *message) (fits bool, err error) {
+	fits, err = m.read(ctx, u, u)
+	u.raw.unlimit()
 	u.began.Store(-1)
 	return fits, err
 }

@@ -52,7 +52,7 @@ func (h *Host) endlessBody(p *peer) {
 }
 
 func (h *Host) garbage(p *peer) {
-	for p.write(p.random(1000)) {
+	for p.write(p.random(64)) {
 		h.fire()
 	}
 }
