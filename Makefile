@@ -7,7 +7,7 @@ GO       ?= go
 FUZZTIME ?= 5000x
 SOAK     ?= 90m
 
-.PHONY: help build build-nocgo test race vet lint fmt fmt-check mutants fuzz interop bench-ingest bench-replay bench-scale soak tools ci
+.PHONY: help build build-nocgo test race vet lint fmt fmt-check mutants fuzz interop bench-ingest bench-replay bench-scale bench-hostile soak tools ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench-replay: ## replay beside the reference relay; BENCH='-tier sealed' for sea
 
 bench-scale: ## 2,800 hosts at once in front of Cistern; BENCH='-rounds 1' changes flags
 	$(GO) run ./bench scale -markdown $(BENCH)
+
+bench-hostile: ## hosts that break the rules of the wire beside 200 that do not; BENCH='-rogues 1' changes flags
+	$(GO) run ./bench hostile -markdown $(BENCH)
 
 soak: ## the same for SOAK (90m) among hosts that fail; draws bin/soak.svg
 	@mkdir -p bin

@@ -5,6 +5,7 @@
 //	go run ./bench ingest -n 100000 -rounds 5
 //	go run ./bench replay -consumers 8 -peer ""
 //	go run ./bench scale -hosts 2800
+//	go run ./bench hostile -rogues 3
 //	go run ./bench soak -for 90m
 //
 // Frames are generated once and cached by their parameters. Hosts run in a process of
@@ -20,7 +21,10 @@
 // check of a server that does nothing (bench idle), which shows what the machine adds. In
 // the end the relay's log is held against what the hosts sent.
 //
-// Soak is the same for hours, among hosts that restart, stall, reset connections and fall
+// Hostile measures, without and with hosts of every kind of package rogue (bench rogues,
+// one more process) in turn, how old an honest host's event is when a consumer has it.
+//
+// Soak is the same as scale for hours, among hosts that restart, stall, reset connections and fall
 // silent at random, and ends with an error when memory, goroutines, threads or files
 // grew, when an event was lost, or when an accident was not felt.
 //

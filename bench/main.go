@@ -19,11 +19,12 @@ func main() {
 	}
 }
 
-const usage = `usage: bench ingest|replay|scale|soak [flags]
+const usage = `usage: bench ingest|replay|scale|hostile|soak [flags]
 
   ingest   what accepting an event costs: read, verified, durable in the log
   replay   what sending one from the log to a consumer costs
   scale    what thousands of hosts at once cost: threads, memory, time, health
+  hostile  what hosts that break every rule of the wire cost the others
   soak     that nothing grows and nothing is lost when hosts fail for hours
 `
 
@@ -40,12 +41,16 @@ func run(ctx context.Context, args []string) error {
 		return measure(ctx, args[0], o)
 	case "scale":
 		return runScale(ctx, args[1:])
+	case "hostile":
+		return runHostile(ctx, args[1:])
 	case "soak":
 		return runSoak(ctx, args[1:])
-	case "upstream": // this one and the next are started by ourselves
+	case "upstream": // this one and the next ones are started by ourselves
 		return serveUpstream(ctx, args[1:])
 	case "crowd":
 		return serveCrowd(ctx, args[1:])
+	case "rogues":
+		return serveRogues(args[1:])
 	case "idle":
 		return serveIdle(ctx)
 	}

@@ -276,7 +276,7 @@ func (o *scaleOptions) report(w io.Writer, all []scaleSample, load string) error
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n## %s: scale\n\n%d rounds: median (lowest–highest).\n\n", time.Now().UTC().Format(time.DateOnly), o.rounds)
 	writeTable(&b, table)
-	o.writeOrigin(&b, fmt.Sprintf("scale -rounds %d -for %s", o.rounds, o.lasting), load)
+	o.writeOrigin(&b, fmt.Sprintf("scale -rounds %d -for %s", o.rounds, o.lasting), scaleDefaults().spec, load)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -289,9 +289,9 @@ func (o *scaleOptions) title() string {
 	return fmt.Sprintf("%s %s hosts, %s events/s", number(float64(o.spec.Hosts), 0), scheme, number(o.spec.Rate, 0))
 }
 
-// writeOrigin says where figures come from.
-func (o *scaleOptions) writeOrigin(b *strings.Builder, what, load string) {
-	d := scaleDefaults().spec
+// writeOrigin says where figures come from. d is what the command does when it is told
+// nothing.
+func (o *scaleOptions) writeOrigin(b *strings.Builder, what string, d crowdSpec, load string) {
 	for _, f := range []struct {
 		name      string
 		now, then any

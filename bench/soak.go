@@ -256,7 +256,7 @@ func (o *soakOptions) report(w io.Writer, t *trial, r soakResult, load string) e
 	fmt.Fprintf(&b, "- all hosts connected after %.1f s; all connections cut at once in the middle: all back after %.1f s\n", t.connected.Seconds(), r.again.Seconds())
 	fmt.Fprintf(&b, "- accidents: %s\n", r.accidents())
 	fmt.Fprintf(&b, "- events that the hosts sent: %s; in the log, once, as they were: %s\n", number(float64(r.verdict.Events), 0), number(float64(r.verdict.Matched), 0))
-	o.writeOrigin(&b, fmt.Sprintf("soak -for %s -accidents %s -down %s", o.lasting, o.spec.Accidents, o.spec.Down), load)
+	o.writeOrigin(&b, fmt.Sprintf("soak -for %s -accidents %s -down %s", o.lasting, o.spec.Accidents, o.spec.Down), scaleDefaults().spec, load)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
