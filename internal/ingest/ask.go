@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -120,7 +121,7 @@ func (h *host) askStatus(s *subject) error {
 	if h.statuses.knownInactive(s.ev.DID, time.Now()) {
 		return nil
 	}
-	active, err := h.m.statuses.ask(h.m.reading, &h.addr, s.ev.DID)
+	active, err := h.statusOf(h.m.reading, s.ev.DID)
 	if err != nil {
 		s.asked = false
 		return fmt.Errorf("status of %s: %w", s.ev.DID, err)
@@ -130,6 +131,17 @@ func (h *host) askStatus(s *subject) error {
 		h.statuses.inactive(s.ev.DID, time.Now())
 	}
 	return nil
+}
+
+// statusOf waits for the host's turn and asks it.
+func (h *host) statusOf(ctx context.Context, did string) (active bool, err error) {
+	select {
+	case h.asking <- struct{}{}:
+		defer func() { <-h.asking }()
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return h.m.statuses.ask(ctx, &h.addr, did)
 }
 
 // statusCache remembers which accounts a host said are inactive when it was asked.

@@ -25,7 +25,8 @@ type host struct {
 	rekeys     *recent // by T26
 	identities *recent // by an #identity
 	statuses   *statusCache
-	warned     atomic.Int64 // Unix s of the last rejection logged as a warning
+	asking     chan struct{} // holds one for each question about a status on its way
+	warned     atomic.Int64  // Unix s of the last rejection logged as a warning
 
 	queues queues
 	// What the host has of the memory for intake.
@@ -63,6 +64,7 @@ func newHost(m *Manager, addr address, from Position) *host {
 		rekeys:     newRecent(m.opts.Bounds.RefreshEvery, 1),
 		identities: newRecent(m.opts.Bounds.RefreshEvery, identityBurst),
 		statuses:   newStatusCache(m.opts.Bounds.StatusEvery),
+		asking:     make(chan struct{}, statusPerHost),
 		brake:      newBrake(m.rates(addr.name), time.Now()),
 		wake:       make(chan struct{}, 1),
 		done:       make(chan struct{}),

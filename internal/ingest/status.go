@@ -19,6 +19,9 @@ const (
 	maxStatusBody = 64 << 10
 	// statusAtOnce bounds the questions on their way to all hosts.
 	statusAtOnce = 32
+	// statusPerHost bounds those to one host, so that one that does not answer cannot
+	// take all.
+	statusPerHost = 4
 )
 
 // statusAsker asks hosts for an account's status with com.atproto.sync.getRepoStatus.

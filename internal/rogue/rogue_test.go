@@ -210,10 +210,10 @@ func TestAHostThatReformsIsAnHonestOne(t *testing.T) {
 		}
 		url := strings.Replace(s.URL, "http", "ws", 1) + "/xrpc/com.atproto.sync.subscribeRepos?cursor=3"
 		d := websocket.Dialer{HandshakeTimeout: 50 * time.Millisecond}
-		if c, _, err := d.DialContext(t.Context(), url, nil); err == nil { //nolint:bodyclose // the library says that it need not be
+		if c, _, err := d.DialContext(t.Context(), url, nil); err == nil {
 			c.Close()
 		}
-		c, _, err := websocket.DefaultDialer.DialContext(t.Context(), url, nil) //nolint:bodyclose // likewise
+		c, _, err := websocket.DefaultDialer.DialContext(t.Context(), url, nil)
 		if err != nil {
 			t.Fatalf("%s: %v", kind, err)
 		}
