@@ -3,6 +3,7 @@ module github.com/cistern-archive/cistern
 go 1.26.8
 
 require (
+	filippo.io/nistec v0.0.4
 	github.com/bluesky-social/indigo v0.0.0-20260605210604-af2fec94f34c
 	github.com/cockroachdb/errors v1.11.3
 	github.com/cockroachdb/pebble/v2 v2.1.7

@@ -162,7 +162,7 @@ func (k *Key) VerifyDigest(digest, sig []byte) error {
 	ok := false
 	switch k.curve {
 	case P256:
-		ok = verifyP256(k.point[:], digest, sig)
+		ok = verifyP256(tables, &k.point, digest, sig)
 	case K256:
 		ok = k.verifyK256(digest, sig)
 	}

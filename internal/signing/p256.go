@@ -5,8 +5,17 @@ import (
 	"crypto/elliptic"
 )
 
-// verifyP256 expects a signature that passed checkForm.
-func verifyP256(point, digest, sig []byte) bool {
+// verifyP256 checks with the key's table when there is one, and with crypto/ecdsa
+// otherwise. It expects a signature that passed checkForm.
+func verifyP256(c *tableCache, point *[uncompressedSize]byte, digest, sig []byte) bool {
+	if t := c.table(point); t != nil {
+		return t.verify(digest, sig)
+	}
+	return verifyECDSA(point[:], digest, sig)
+}
+
+// verifyECDSA checks with crypto/ecdsa. It expects a signature that passed checkForm.
+func verifyECDSA(point, digest, sig []byte) bool {
 	pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
 	if err != nil {
 		return false // it was on the curve when the Key was made
