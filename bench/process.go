@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -142,13 +141,4 @@ func (p *process) wait(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w", p.name, context.Cause(ctx))
 	}
-}
-
-// freeAddr returns an address of the loopback that nobody listens on now.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a name for a moment
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }

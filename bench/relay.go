@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/cistern-archive/cistern/internal/netsim"
 )
 
 // subject is a relay that can be measured.
@@ -199,11 +201,11 @@ func (c *cistern) start(ctx context.Context, dir string, from *upstream) (*relay
 
 // newRelay chooses the addresses of a relay that is about to start.
 func newRelay(counter string, base int) (*relay, error) {
-	addr, err := freeAddr()
+	addr, err := netsim.FreeAddr()
 	if err != nil {
 		return nil, err
 	}
-	metrics, err := freeAddr()
+	metrics, err := netsim.FreeAddr()
 	if err != nil {
 		return nil, err
 	}

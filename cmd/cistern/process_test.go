@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -98,18 +97,13 @@ func (p *program) showLog() {
 	p.t.Logf("the program's log, its end:\n%s", b[max(0, len(b)-6000):])
 }
 
-// freeAddr returns an address that nobody listens on now.
 func freeAddr(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	t.Helper()
+	addr, err := netsim.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	return l.Addr().String()
+	return addr
 }
 
 func (p *program) start() {

@@ -66,7 +66,7 @@ func (h *Host) Start() error {
 	if h.server != nil {
 		return nil
 	}
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", h.address())
+	l, err := h.listen()
 	if err != nil {
 		return fmt.Errorf("host %d: %w", h.index, err)
 	}
@@ -93,17 +93,19 @@ func (h *Host) Start() error {
 	return nil
 }
 
-// address is where to listen; the lock is held.
-func (h *Host) address() string {
-	if h.named {
-		return h.Name
-	}
+// listen listens where the host is known to be, or where the options want it; the lock
+// is held.
+func (h *Host) listen() (net.Listener, error) {
 	o := &h.net.opts
-	port := 0
-	if o.BasePort != 0 {
-		port = o.BasePort + h.index
+	addr := h.Name
+	if !h.named {
+		on := o.Listen[h.index%len(o.Listen)]
+		if o.BasePort == 0 {
+			return Listen(on)
+		}
+		addr = net.JoinHostPort(on, strconv.Itoa(o.BasePort+h.index))
 	}
-	return net.JoinHostPort(o.Listen[h.index%len(o.Listen)], strconv.Itoa(port))
+	return new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 }
 
 // Stop closes the listener and all connections and waits for them. The backlog stays;
