@@ -5,8 +5,6 @@ import (
 	"io"
 	"iter"
 	"sync/atomic"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // Chunk is a run of the log's records that is not read yet. Several chunks can be
@@ -27,7 +25,7 @@ type Chunk struct {
 // chunkBody is where the records of a chunk are: a block or a part of a hot file.
 type chunkBody interface {
 	// each calls f with the records in order until it returns false.
-	each(f vfs.File, buf *BlockBuffer, yield func(*Record) bool) error
+	each(f io.ReaderAt, buf *BlockBuffer, yield func(*Record) bool) error
 }
 
 // errChunkClosed: a chunk is walked once.
@@ -78,7 +76,7 @@ func (c *Chunk) Records(buf *BlockBuffer) iter.Seq2[*Record, error] {
 		if buf == nil {
 			buf = &BlockBuffer{}
 		}
-		err := c.body.each(c.file.File, buf, func(rec *Record) bool {
+		err := c.body.each(c.file, buf, func(rec *Record) bool {
 			return rec.Seq <= c.After || rec.Seq > c.Through || yield(rec, nil)
 		})
 		if err != nil {
@@ -103,19 +101,19 @@ func closeChunks(chunks []*Chunk) {
 
 // sharedFile is a file that is closed when the last chunk of it is.
 type sharedFile struct {
-	vfs.File
+	ArchivedFile
 	users atomic.Int64
 }
 
 func (s *sharedFile) release() {
 	if s.users.Add(-1) == 0 {
-		_ = s.File.Close() // opened for reading
+		_ = s.ArchivedFile.Close() // opened for reading
 	}
 }
 
 // share gives every chunk its part of f.
-func share(f vfs.File, chunks []*Chunk) {
-	s := &sharedFile{File: f}
+func share(f ArchivedFile, chunks []*Chunk) {
+	s := &sharedFile{ArchivedFile: f}
 	s.users.Store(int64(len(chunks)))
 	for _, c := range chunks {
 		c.file = s

@@ -65,7 +65,7 @@ type hotChunk struct {
 	final bool
 }
 
-func (c hotChunk) each(f vfs.File, buf *BlockBuffer, yield func(*Record) bool) error {
+func (c hotChunk) each(f io.ReaderAt, buf *BlockBuffer, yield func(*Record) bool) error {
 	records := c.file.records(f, c.from.off, c.to.off)
 	records.it.buf = buf.raw[:0]
 	defer func() { buf.raw = records.it.buf }()

@@ -1,6 +1,10 @@
 package segmentlog
 
-import "github.com/cockroachdb/pebble/v2/vfs"
+import (
+	"io"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
 
 // chunks implements part: a chunk is a block.
 func (s *sealedFile) chunks(fs vfs.FS, after, through uint64) ([]*Chunk, error) {
@@ -8,6 +12,11 @@ func (s *sealedFile) chunks(fs vfs.FS, after, through uint64) ([]*Chunk, error) 
 	if err != nil {
 		return nil, err
 	}
+	return segmentChunks(f, seg, after, through), nil
+}
+
+// segmentChunks cuts an open segment into its blocks; the chunks close f.
+func segmentChunks(f ArchivedFile, seg *Segment, after, through uint64) []*Chunk {
 	var out []*Chunk
 	for i := seg.Footer().FindSeq(after); after < through; i++ {
 		b := &seg.Footer().Blocks[i]
@@ -15,7 +24,7 @@ func (s *sealedFile) chunks(fs vfs.FS, after, through uint64) ([]*Chunk, error) 
 		out, after = append(out, c), c.Through
 	}
 	share(f, out)
-	return out, nil
+	return out
 }
 
 // blockChunk is a block of a segment, whose reader is the chunk's file.
@@ -24,7 +33,7 @@ type blockChunk struct {
 	block int
 }
 
-func (c blockChunk) each(_ vfs.File, buf *BlockBuffer, yield func(*Record) bool) error {
+func (c blockChunk) each(_ io.ReaderAt, buf *BlockBuffer, yield func(*Record) bool) error {
 	_, err := c.seg.each(c.block, buf, yield)
 	return err
 }

@@ -130,6 +130,9 @@ func (l *Log) reserve(seq uint64) error {
 	r := reservation{Epoch: l.stream.Current().Epoch, Through: l.reserved.Load()}
 	if seq > r.Through {
 		r.Through = min(seq+reserveBlock, MaxSeq)
+		if c := l.ceiling.Load(); c > 0 {
+			r.Through = max(seq, min(r.Through, c))
+		}
 	}
 	if err := r.write(l.opts.FS, l.opts.Dir); err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // How much of a hot file is read at once, in bytes: as much as there is between
@@ -26,7 +25,7 @@ const (
 // itemReader reads the items of a hot file between off and end through one
 // reused buffer. Records alias the buffer until the next call.
 type itemReader struct {
-	f    vfs.File
+	f    io.ReaderAt
 	off  int64 // of the next item
 	end  int64 // exclusive; may be raised between calls
 	mark *marker
@@ -143,7 +142,7 @@ type hotRecords struct {
 }
 
 // records walks h, open as f, from off, where an item begins, to end.
-func (h *hotFile) records(f vfs.File, off, end int64) *hotRecords {
+func (h *hotFile) records(f io.ReaderAt, off, end int64) *hotRecords {
 	r := &hotRecords{path: h.path, mark: newMarker(h.header.encode())}
 	r.it = itemReader{f: f, off: off, end: end, mark: &r.mark}
 	return r

@@ -17,6 +17,8 @@ var (
 	// ErrClockBehind: the wall clock is over a minute behind the last record. Set the
 	// clock right and start again.
 	ErrClockBehind = errors.New("the clock is behind the log")
+	// ErrCeiling: the numbers below the ceiling are used up; Log.SetCeiling raises it.
+	ErrCeiling = errors.New("no number is left below the ceiling")
 	// ErrSeqExhausted: no number is left below 2^53.
 	ErrSeqExhausted = errors.New("sequence numbers are used up")
 )
@@ -34,6 +36,7 @@ type Log struct {
 	tip      atomic.Uint64          // last durable seq, 0 for an empty log
 	oldest   atomic.Uint64          // first seq of the log, 0 for an empty log
 	reserved atomic.Uint64
+	ceiling  atomic.Uint64 // 0 for none
 
 	mu        sync.Mutex
 	room      sync.Cond // pending shrank, or the log stopped
@@ -77,6 +80,9 @@ func (l *Log) Oldest() uint64 { return l.oldest.Load() }
 // this log.
 func (l *Log) Reserved() uint64 { return max(l.reserved.Load(), l.tip.Load()) }
 
+// SetCeiling raises the highest number that may be reserved.
+func (l *Log) SetCeiling(n uint64) { l.ceiling.Store(n) }
+
 // Failed is closed when the log can no longer write; Err says why. The process
 // should end: the next start recovers what is durable.
 func (l *Log) Failed() <-chan struct{} { return l.failed }
@@ -109,6 +115,9 @@ func (l *Log) Append(ctx context.Context, e *Entry) (uint64, error) {
 	}
 	if l.next > MaxSeq {
 		return 0, ErrSeqExhausted
+	}
+	if c := l.ceiling.Load(); c > 0 && l.next > c {
+		return 0, ErrCeiling
 	}
 	seq := l.next
 	l.next++

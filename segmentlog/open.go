@@ -81,7 +81,7 @@ func (l *Log) load() error {
 	if err != nil {
 		return err
 	}
-	if l.stream, err = openStream(o.FS, o.Dir, initial, len(names)+len(segments) == 0); err != nil {
+	if l.stream, err = openStream(o.FS, o.Dir, o.Stream, initial, len(names)+len(segments) == 0); err != nil {
 		return err
 	}
 	if err := syncDir(o.FS, o.Dir); err != nil { // the folder of the log may be new
@@ -95,7 +95,7 @@ func (l *Log) load() error {
 	if err != nil {
 		return err
 	}
-	rec.leaves, rec.lastSeq, rec.witnessed = sealed.tree.End(), sealed.lastSeq, sealed.witnessed
+	rec.leaves, rec.lastSeq, rec.witnessed = sealed.leaves, sealed.lastSeq, sealed.witnessed
 	if err := rec.read(names); err != nil {
 		return adviseOnDamage(err)
 	}
@@ -117,9 +117,7 @@ func (l *Log) load() error {
 // adoptFiles makes what recovery found the log's own.
 func (l *Log) adoptFiles(sealed *sealedRecovery, rec *recovery) {
 	files := make([]part, 0, len(sealed.files)+len(rec.files))
-	for _, s := range sealed.files {
-		files = append(files, s)
-	}
+	files = append(files, sealed.files...)
 	for _, h := range rec.files {
 		files = append(files, h)
 	}
@@ -148,6 +146,7 @@ func (l *Log) number(res reservation, lastSeq uint64, clean bool, initial uint64
 	}
 	l.reserved.Store(res.Through)
 	l.next = max(l.next, initial, l.stream.Current().FirstSeq)
+	l.ceiling.Store(l.opts.Ceiling)
 }
 
 // adviseOnSpace says what to do when the disk is full already at the start.

@@ -22,6 +22,18 @@ type Options struct {
 	// reading in what Now returns, so that a Now without one is trusted.
 	Monotonic func() time.Duration
 
+	// Stream is what the archive says that the log is: nil for what the data directory
+	// says. Its last epoch is the one that is written from now on.
+	Stream *Stream
+	// Archived are the segments of the log that the archive holds, in order. Those that
+	// are not in the data directory too are read by OpenArchived.
+	Archived []Archived
+	// OpenArchived opens a segment of Archived; it is called from any goroutine.
+	OpenArchived func(Archived) (ArchivedFile, error)
+	// Ceiling is the highest number that may be reserved, 0 for MaxSeq. Log.SetCeiling
+	// raises it.
+	Ceiling uint64
+
 	// InitialSeq is the least number of the next record; a smaller one than the log
 	// would use anyway changes nothing.
 	InitialSeq uint64

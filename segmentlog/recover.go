@@ -212,7 +212,8 @@ func (r *recovery) reportCut(s *scanned) {
 // adviseOnDamage adds to a CorruptError what a person can do about it.
 func adviseOnDamage(err error) error {
 	var c *CorruptError
-	if !errors.As(err, &c) {
+	var a *ArchivedError
+	if !errors.As(err, &c) || errors.As(err, &a) {
 		return err
 	}
 	return fmt.Errorf("%w; these bytes were durable, so nothing is cut and Cistern does not start: check the disk, "+

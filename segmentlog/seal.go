@@ -2,6 +2,7 @@ package segmentlog
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -47,7 +48,8 @@ func (s *sealer) seal(ctx context.Context, h *hotFile) (*sealedFile, *Footer, er
 	if err != nil {
 		return nil, nil, err
 	}
-	footer, err := s.write(ctx, f, h)
+	hash := sha256.New()
+	footer, err := s.write(ctx, io.MultiWriter(f, hash), h)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -69,11 +71,12 @@ func (s *sealer) seal(ctx context.Context, h *hotFile) (*sealedFile, *Footer, er
 		return nil, nil, err
 	}
 	out.size = st.Size()
+	out.sum.Store((*[HashSize]byte)(hash.Sum(nil)))
 	return out, footer, s.extend(footer)
 }
 
 // write copies the records of h into a segment.
-func (s *sealer) write(ctx context.Context, f vfs.File, h *hotFile) (*Footer, error) {
+func (s *sealer) write(ctx context.Context, f io.Writer, h *hotFile) (*Footer, error) {
 	hot, err := s.fs.Open(h.path)
 	if err != nil {
 		return nil, err

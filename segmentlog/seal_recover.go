@@ -10,21 +10,24 @@ import (
 	"github.com/transparency-dev/merkle/compact"
 )
 
-// sealedRecovery reads the folder of segments at the start: a segment that has its
-// name is whole, since it was synced before it was named.
+// sealedRecovery reads the folder of segments at the start, and what the archive has
+// beside it. A local segment that has its name is whole, since it was synced before it
+// was named.
 type sealedRecovery struct {
 	opts   *Options
 	dir    string
 	stream *Stream
 
-	files     []*sealedFile
+	files     []part         // *sealedFile or *archivedFile
 	tree      *compact.Range // of all their leaves
+	known     bool           // tree is; it is not after a segment that only the archive has
+	root      []byte         // what the archive says that the tree's root is, where it is not known
+	leaves    uint64
 	lastSeq   uint64
 	witnessed int64
 }
 
-// list returns the names of the newest generations in order, and removes
-// temporary files.
+// list returns the names of the segments and removes temporary files.
 func (r *sealedRecovery) list() ([]SegmentName, error) {
 	entries, err := r.opts.FS.List(r.dir)
 	if err != nil {
@@ -45,7 +48,7 @@ func (r *sealedRecovery) list() ([]SegmentName, error) {
 		}
 		names = append(names, n)
 	}
-	return newestGenerations(names)
+	return names, nil
 }
 
 // newestGenerations sorts names by first seq and leaves out those that a higher
@@ -67,52 +70,101 @@ func newestGenerations(names []SegmentName) ([]SegmentName, error) {
 	return out, nil
 }
 
-// read opens every segment's footer and checks that each follows from the one
-// before.
-func (r *sealedRecovery) read(names []SegmentName) error {
-	r.tree = ranges.NewEmptyRange(0)
-	for i, n := range names {
-		s := &sealedFile{name: n, path: r.opts.FS.PathJoin(r.dir, n.String())}
-		f, seg, err := openSealed(r.opts.FS, s.path)
-		if err != nil {
-			return err
-		}
-		err = r.follow(i, n, seg)
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
-			return err
-		}
-		s.size = seg.Size()
-		r.files = append(r.files, s)
-		r.lastSeq, r.witnessed = n.LastSeq, seg.Footer().LastWitnessed
+// read opens the footer of every local segment and checks that each segment follows
+// from the one before.
+func (r *sealedRecovery) read(local []SegmentName) error {
+	r.tree, r.known = ranges.NewEmptyRange(0), true
+	here := make(map[SegmentName]bool, len(local))
+	for _, n := range local {
+		here[n] = true
 	}
+	archived := make(map[SegmentName]*Archived, len(r.opts.Archived))
+	names := slices.Clone(local)
+	for i := range r.opts.Archived {
+		a := &r.opts.Archived[i]
+		archived[a.Name] = a
+		if !here[a.Name] {
+			names = append(names, a.Name)
+		}
+	}
+	names, err := newestGenerations(names)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if here[n] {
+			err = r.readLocal(n, archived[n])
+		} else {
+			err = r.readArchived(archived[n])
+		}
+		if err != nil {
+			return err
+		}
+		r.lastSeq = n.LastSeq
+	}
+	return r.lookUpTree()
+}
+
+func (r *sealedRecovery) readLocal(n SegmentName, archived *Archived) error {
+	s := &sealedFile{name: n, path: r.opts.FS.PathJoin(r.dir, n.String())}
+	s.archived.Store(archived)
+	f, seg, err := openSealed(r.opts.FS, s.path)
+	if err != nil {
+		return err
+	}
+	err = r.follow(n, seg)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	s.size = seg.Size()
+	r.files = append(r.files, s)
+	r.leaves, r.witnessed = r.tree.End(), seg.Footer().LastWitnessed
 	return nil
 }
 
-// follow checks a segment against its name and the tree so far, and extends that.
-func (r *sealedRecovery) follow(i int, n SegmentName, seg *Segment) error {
+// readArchived takes the catalog's word for a segment: its footer is read when it is
+// opened, and when the tree is needed.
+func (r *sealedRecovery) readArchived(a *Archived) error {
+	if !r.stream.Keeps(a.Name) {
+		return fmt.Errorf("segment %s of the archive is not of the log that %s describes", a.Name, streamFile)
+	}
+	if len(r.files) > 0 && a.FirstLeaf != r.leaves {
+		return fmt.Errorf("segment %s of the archive begins at leaf %d, but %d stand before it: a segment is missing", a.Name, a.FirstLeaf, r.leaves)
+	}
+	r.files = append(r.files, &archivedFile{Archived: *a, get: r.opts.OpenArchived})
+	r.leaves, r.witnessed = a.FirstLeaf+a.Count, a.LastWitnessed
+	r.tree, r.known, r.root = nil, false, a.Root
+	return nil
+}
+
+// lookUpTree reads the footer of the last segment where only the archive has it.
+func (r *sealedRecovery) lookUpTree() error {
+	if r.known {
+		return nil
+	}
+	last, _ := r.files[len(r.files)-1].(*archivedFile) // known is false after no other
+	f, seg, err := last.segment()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	ft := seg.Footer()
+	if !slices.Equal(ft.Root, last.Root) {
+		return &CorruptError{File: seg.Name(), Offset: ft.wireEnd(), Err: errors.New("its tree is not what the catalog says")}
+	}
+	if r.tree, err = rangeOf(0, ft.FirstLeaf, ft.Frontier); err != nil {
+		return fmt.Errorf("%s: frontier: %w", seg.Name(), err)
+	}
+	r.known = true
+	return r.extend(seg)
+}
+
+// extend adds the leaves of the next segment to the tree.
+func (r *sealedRecovery) extend(seg *Segment) error {
 	f := seg.Footer()
-	switch {
-	case f.Name != n:
-		return fmt.Errorf("%s says that it is %s: it was renamed", seg.Name(), f.Name)
-	case f.Stream != r.stream.ID:
-		return fmt.Errorf("%s is of stream %s, the data directory of %s: move it away", seg.Name(), f.Stream, r.stream.ID)
-	case !r.stream.lists(n.Epoch):
-		return fmt.Errorf("%s is of epoch %d, which %s does not list", seg.Name(), n.Epoch, streamFile)
-	case i == 0 && f.FirstLeaf > 0: // older segments are elsewhere
-		tree, err := rangeOf(0, f.FirstLeaf, f.Frontier)
-		if err != nil {
-			return fmt.Errorf("%s: frontier: %w", seg.Name(), err)
-		}
-		r.tree = tree
-	case f.FirstLeaf != r.tree.End():
-		return fmt.Errorf("%s begins at leaf %d, but %d stand before it: a segment is missing", seg.Name(), f.FirstLeaf, r.tree.End())
-	}
-	if !slices.EqualFunc(f.Frontier, r.tree.Hashes(), slices.Equal) {
-		return &CorruptError{File: seg.Name(), Offset: f.wireEnd(), Err: errors.New("its tree does not follow from the segments before it")}
-	}
 	own, err := rangeOf(f.FirstLeaf, f.FirstLeaf+f.Count, f.Leaves)
 	if err != nil {
 		return fmt.Errorf("%s: leaves: %w", seg.Name(), err)
@@ -123,6 +175,53 @@ func (r *sealedRecovery) follow(i int, n SegmentName, seg *Segment) error {
 	return nil
 }
 
+// follow checks a segment against its name and the tree so far, and extends that.
+func (r *sealedRecovery) follow(n SegmentName, seg *Segment) error {
+	f := seg.Footer()
+	switch {
+	case f.Name != n:
+		return fmt.Errorf("%s says that it is %s: it was renamed", seg.Name(), f.Name)
+	case f.Stream != r.stream.ID:
+		return fmt.Errorf("%s is of stream %s, the data directory of %s: move it away", seg.Name(), f.Stream, r.stream.ID)
+	case !r.stream.lists(n.Epoch):
+		return fmt.Errorf("%s is of epoch %d, which %s does not list", seg.Name(), n.Epoch, streamFile)
+	case len(r.files) > 0 && f.FirstLeaf != r.leaves:
+		return fmt.Errorf("%s begins at leaf %d, but %d stand before it: a segment is missing", seg.Name(), f.FirstLeaf, r.leaves)
+	}
+	if len(r.files) == 0 && f.FirstLeaf > 0 || !r.known { // older segments are elsewhere
+		if err := r.adoptTree(seg); err != nil {
+			return err
+		}
+	}
+	if !slices.EqualFunc(f.Frontier, r.tree.Hashes(), slices.Equal) {
+		return unproven(seg)
+	}
+	return r.extend(seg)
+}
+
+// adoptTree takes the tree that a segment says stands before it, whose root must be
+// what the archive says of the segment there.
+func (r *sealedRecovery) adoptTree(seg *Segment) error {
+	f := seg.Footer()
+	tree, err := rangeOf(0, f.FirstLeaf, f.Frontier)
+	if err != nil {
+		return fmt.Errorf("%s: frontier: %w", seg.Name(), err)
+	}
+	root, err := rootOf(tree)
+	if err != nil {
+		return fmt.Errorf("%s: frontier: %w", seg.Name(), err)
+	}
+	if !r.known && !slices.Equal(root, r.root) {
+		return unproven(seg)
+	}
+	r.tree, r.known = tree, true
+	return nil
+}
+
+func unproven(seg *Segment) error {
+	return &CorruptError{File: seg.Name(), Offset: seg.Footer().wireEnd(), Err: errors.New("its tree does not follow from the segments before it")}
+}
+
 // split divides hot files into those that are still to be sealed and those whose
 // segment is there already: a crash came before they were removed.
 func (r *sealedRecovery) split(hot []namedFile) (open, sealed []namedFile, err error) {
@@ -131,13 +230,22 @@ func (r *sealedRecovery) split(hot []namedFile) (open, sealed []namedFile, err e
 			open = append(open, n)
 			continue
 		}
-		i, found := slices.BinarySearchFunc(r.files, n.firstSeq, func(s *sealedFile, seq uint64) int { return cmp.Compare(s.name.FirstSeq, seq) })
-		if !found || r.files[i].name.Epoch != n.epoch {
+		if s := r.sealedAt(n.firstSeq); s == nil || s.name.Epoch != n.epoch {
 			return nil, nil, fmt.Errorf("hot file %s stands within sealed segments: the folders are not of one log", n.name)
 		}
 		sealed = append(sealed, n)
 	}
 	return open, sealed, nil
+}
+
+// sealedAt returns the local segment that begins at a seq, nil for none.
+func (r *sealedRecovery) sealedAt(seq uint64) *sealedFile {
+	i, found := slices.BinarySearchFunc(r.files, seq, func(p part, seq uint64) int { return cmp.Compare(p.firstSeq(), seq) })
+	if !found {
+		return nil
+	}
+	s, _ := r.files[i].(*sealedFile)
+	return s
 }
 
 // adopt removes hot files whose segment is there, after reading the segment whole
@@ -149,8 +257,7 @@ func (r *sealedRecovery) adopt(hotDir string, sealed []namedFile) error {
 		}
 	}
 	for _, n := range sealed {
-		i, _ := slices.BinarySearchFunc(r.files, n.firstSeq, func(s *sealedFile, seq uint64) int { return cmp.Compare(s.name.FirstSeq, seq) })
-		if err := r.verify(r.files[i]); err != nil {
+		if err := r.verify(r.sealedAt(n.firstSeq)); err != nil {
 			return fmt.Errorf("%w (its hot file %s is still there: remove the segment to have it sealed again)", err, n.name)
 		}
 		if err := r.opts.FS.Remove(r.opts.FS.PathJoin(hotDir, n.name)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -13,6 +14,9 @@ type sealedFile struct {
 	path string
 	name SegmentName
 	size int64
+	sum  atomic.Pointer[[HashSize]byte] // SHA-256 of the file as it was written, where this process wrote it
+
+	archived atomic.Pointer[Archived] // set once the archive holds it too
 }
 
 func (s *sealedFile) firstSeq() uint64 { return s.name.FirstSeq }
@@ -60,7 +64,7 @@ func openSealed(fs vfs.FS, path string) (vfs.File, *Segment, error) {
 
 // sealedReader walks a segment block by block.
 type sealedReader struct {
-	f     vfs.File
+	f     ArchivedFile
 	seg   *Segment
 	after uint64
 	block int // the next to decode

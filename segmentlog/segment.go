@@ -26,6 +26,8 @@ type Segment struct {
 	footer *Footer
 }
 
+var errBlockSum = errors.New("block does not match its SHA-256")
+
 // OpenSegment reads and checks the footer and the seek table of a segment of size
 // bytes. name stands in errors. A *CorruptError says that the bytes are not a
 // segment, other errors are r's.
@@ -127,7 +129,7 @@ func (s *Segment) readSpan(sp *Span, buf *BlockBuffer) ([]byte, error) {
 		return nil, err
 	}
 	if sha256.Sum256(wire) != sp.SHA256 {
-		return nil, s.corrupt(sp.Offset, errors.New("block does not match its SHA-256"))
+		return nil, s.corrupt(sp.Offset, errBlockSum)
 	}
 	if err := checkFrame(wire, sp.Raw); err != nil {
 		return nil, s.corrupt(sp.Offset, fmt.Errorf("block: %w", err))

@@ -7,22 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/cockroachdb/errors/oserror"
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-const (
-	streamFile   = "stream.json"
-	streamIDSize = 16
-)
+const streamIDSize = 16
 
 // Epoch is one line of a stream's history: who continues the numbering, and from
 // where.
 type Epoch struct {
 	Epoch    uint64 `json:"epoch"`
 	FirstSeq uint64 `json:"first_seq"`
-	// PrevLastSeq is the last seq kept of the epoch before; 0 for the first.
+	// PrevLastSeq is the last seq kept of what stood before; 0 for the first epoch.
 	PrevLastSeq uint64 `json:"prev_last_seq"`
 }
 
@@ -33,61 +27,75 @@ type Stream struct {
 	Epochs  []Epoch `json:"epochs"`
 }
 
+// NewStream returns a stream with a new random id, whose first epoch begins at
+// firstSeq.
+func NewStream(firstSeq uint64) Stream {
+	id := make([]byte, streamIDSize)
+	_, _ = rand.Read(id) // never fails (crypto/rand)
+	return Stream{Version: 1, ID: hex.EncodeToString(id), Epochs: []Epoch{{Epoch: 1, FirstSeq: firstSeq}}}
+}
+
+// Encode returns the stream as its file holds it.
+func (s *Stream) Encode() []byte {
+	b, _ := json.MarshalIndent(s, "", "  ") // integers and a string
+	return append(b, '\n')
+}
+
+// ParseStream reads what Encode wrote. A later version is ErrVersion.
+func ParseStream(b []byte) (Stream, error) {
+	var s Stream
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, err
+	}
+	if s.Version != 1 {
+		return s, fmt.Errorf("version %d: %w", s.Version, ErrVersion)
+	}
+	if id, err := hex.DecodeString(s.ID); err != nil || len(id) != streamIDSize || len(s.Epochs) == 0 {
+		return s, errors.New("no stream id or no epoch")
+	}
+	var last Epoch
+	for _, e := range s.Epochs {
+		switch {
+		case e.Epoch <= last.Epoch:
+			return s, fmt.Errorf("epoch %d stands after %d: they begin at 1 and ascend", e.Epoch, last.Epoch)
+		case e.FirstSeq <= e.PrevLastSeq || e.FirstSeq <= last.FirstSeq || e.FirstSeq > MaxSeq:
+			return s, fmt.Errorf("epoch %d begins at seq %d, after %d", e.Epoch, e.FirstSeq, max(e.PrevLastSeq, last.FirstSeq))
+		}
+		last = e
+	}
+	return s, nil
+}
+
 // Current returns the epoch that is being written.
 func (s *Stream) Current() Epoch { return s.Epochs[len(s.Epochs)-1] }
+
+// Kept returns the first and last seq that the log holds of an epoch: what stands
+// above the last belongs to a writer who had been overtaken. ok is false when nothing
+// of the epoch is kept, or when the stream does not list it.
+func (s *Stream) Kept(epoch uint64) (first, last uint64, ok bool) {
+	i := slices.IndexFunc(s.Epochs, func(e Epoch) bool { return e.Epoch == epoch })
+	if i < 0 {
+		return 0, 0, false
+	}
+	last = MaxSeq
+	for _, later := range s.Epochs[i+1:] {
+		last = min(last, later.PrevLastSeq)
+	}
+	return s.Epochs[i].FirstSeq, last, s.Epochs[i].FirstSeq <= last
+}
+
+// Keeps says whether the segment is of the log.
+func (s *Stream) Keeps(n SegmentName) bool {
+	first, last, ok := s.Kept(n.Epoch)
+	return ok && n.FirstSeq >= first && n.LastSeq <= last
+}
+
+// Continues says whether s is old with no epoch or more added at its end.
+func (s *Stream) Continues(old *Stream) bool {
+	return s.ID == old.ID && len(s.Epochs) >= len(old.Epochs) && slices.Equal(s.Epochs[:len(old.Epochs)], old.Epochs)
+}
 
 // lists says whether e is one of the stream's epochs.
 func (s *Stream) lists(e uint64) bool {
 	return slices.ContainsFunc(s.Epochs, func(x Epoch) bool { return x.Epoch == e })
-}
-
-// openStream reads stream.json. When it is not there and create is set, it makes
-// a new stream whose first epoch begins at firstSeq.
-func openStream(fs vfs.FS, dir string, firstSeq uint64, create bool) (*Stream, error) {
-	s, err := readStream(fs, dir)
-	if err == nil || !oserror.IsNotExist(err) {
-		return s, err
-	}
-	if !create {
-		return nil, fmt.Errorf("%s is missing, but there are log files: restore it, or move the folder away", fs.PathJoin(dir, streamFile))
-	}
-	// The log's folders must survive before the first event can.
-	if err := syncAncestors(fs, dir); err != nil {
-		return nil, err
-	}
-	id := make([]byte, streamIDSize)
-	if _, err := rand.Read(id); err != nil {
-		return nil, fmt.Errorf("stream id: %w", err)
-	}
-	s = &Stream{Version: 1, ID: hex.EncodeToString(id), Epochs: []Epoch{{Epoch: 1, FirstSeq: firstSeq}}}
-	b, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	return s, replaceFile(fs, dir, streamFile, append(b, '\n'))
-}
-
-func readStream(fs vfs.FS, dir string) (*Stream, error) {
-	b, err := readFile(fs, fs.PathJoin(dir, streamFile))
-	if err != nil {
-		return nil, err
-	}
-	var s Stream
-	if err := json.Unmarshal(b, &s); err != nil {
-		return nil, fmt.Errorf("%s: %w", fs.PathJoin(dir, streamFile), err)
-	}
-	if s.Version != 1 {
-		return nil, fmt.Errorf("%s: version %d: %w", fs.PathJoin(dir, streamFile), s.Version, ErrVersion)
-	}
-	if len(s.ID) != 2*streamIDSize || len(s.Epochs) == 0 {
-		return nil, fmt.Errorf("%s: %w", fs.PathJoin(dir, streamFile), errors.New("no stream id or no epoch"))
-	}
-	last := uint64(0)
-	for _, e := range s.Epochs {
-		if e.Epoch <= last {
-			return nil, fmt.Errorf("%s: epoch %d stands after %d: they begin at 1 and ascend", fs.PathJoin(dir, streamFile), e.Epoch, last)
-		}
-		last = e.Epoch
-	}
-	return &s, nil
 }
