@@ -42,7 +42,7 @@ func hotPaths(t testing.TB, o Options) []string {
 
 func mustRead(t testing.TB, fs vfs.FS, path string) []byte {
 	t.Helper()
-	b, err := readFile(fs, path)
+	b, err := ReadFile(fs, path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,9 +39,9 @@ func writeAll(w io.Writer, b []byte) (n int, err error) {
 	return n, err
 }
 
-// replaceFile puts content under dir/name durably and at once: temporary name,
+// ReplaceFile puts content under dir/name durably and at once: temporary name,
 // sync, rename, sync of the directory.
-func replaceFile(fs vfs.FS, dir, name string, content []byte) error {
+func ReplaceFile(fs vfs.FS, dir, name string, content []byte) error {
 	tmp := fs.PathJoin(dir, name+tmpSuffix)
 	f, err := fs.Create(tmp, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -95,7 +95,8 @@ func syncAncestors(fs vfs.FS, dir string) error {
 	}
 }
 
-func readFile(fs vfs.FS, path string) ([]byte, error) {
+// ReadFile reads a whole file.
+func ReadFile(fs vfs.FS, path string) ([]byte, error) {
 	f, err := fs.Open(path)
 	if err != nil {
 		return nil, err

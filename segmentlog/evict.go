@@ -14,12 +14,13 @@ var ErrNotArchived = errors.New("the archive is not known to hold it")
 
 // SealedFile is a sealed segment of the log in the data directory.
 type SealedFile struct {
-	Name     SegmentName
-	Path     string
-	Size     int64 // bytes
-	Archived bool  // the archive holds it too
-	log      *Log
-	file     *sealedFile
+	Name           SegmentName
+	Path           string
+	Size           int64 // bytes
+	FirstWitnessed int64 // Unix µs
+	Archived       bool  // the archive holds it too
+	log            *Log
+	file           *sealedFile
 }
 
 // Sealed returns the local sealed segments with a seq above after, in order.
@@ -27,7 +28,7 @@ func (l *Log) Sealed(after uint64) []SealedFile {
 	var out []SealedFile
 	for _, p := range *l.files.Load() {
 		if s, ok := p.(*sealedFile); ok && s.name.LastSeq > after {
-			out = append(out, SealedFile{Name: s.name, Path: s.path, Size: s.size, Archived: s.archived.Load() != nil, log: l, file: s})
+			out = append(out, SealedFile{Name: s.name, Path: s.path, Size: s.size, FirstWitnessed: s.born, Archived: s.archived.Load() != nil, log: l, file: s})
 		}
 	}
 	return out
@@ -124,4 +125,15 @@ func (l *Log) Evict(n SegmentName) error {
 		return fmt.Errorf("evict %s: %w", n, err)
 	}
 	return nil
+}
+
+// Closed counts the hot files that are closed and not yet sealed.
+func (l *Log) Closed() int {
+	n := 0
+	for _, p := range *l.files.Load() {
+		if h, ok := p.(*hotFile); ok && h.complete() {
+			n++
+		}
+	}
+	return n
 }

@@ -39,7 +39,7 @@ func (r *reservation) clean() bool { return r.Next > 0 }
 func readReservation(fs vfs.FS, dir string) (reservation, error) {
 	var r reservation
 	path := fs.PathJoin(dir, reservedFile)
-	b, err := readFile(fs, path)
+	b, err := ReadFile(fs, path)
 	if oserror.IsNotExist(err) {
 		return r, nil
 	}
@@ -76,5 +76,5 @@ func (r reservation) write(fs vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(fs, dir, reservedFile, append(b, '\n'))
+	return ReplaceFile(fs, dir, reservedFile, append(b, '\n'))
 }

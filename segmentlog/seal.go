@@ -70,7 +70,7 @@ func (s *sealer) seal(ctx context.Context, h *hotFile) (*sealedFile, *Footer, er
 	if err != nil {
 		return nil, nil, err
 	}
-	out.size = st.Size()
+	out.size, out.born = st.Size(), footer.FirstWitnessed
 	out.sum.Store((*[HashSize]byte)(hash.Sum(nil)))
 	return out, footer, s.extend(footer)
 }

@@ -119,7 +119,7 @@ func (r *sealedRecovery) readLocal(n SegmentName, archived *Archived) error {
 	if err != nil {
 		return err
 	}
-	s.size = seg.Size()
+	s.size, s.born = seg.Size(), seg.Footer().FirstWitnessed
 	r.files = append(r.files, s)
 	r.leaves, r.witnessed = r.tree.End(), seg.Footer().LastWitnessed
 	return nil

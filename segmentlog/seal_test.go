@@ -215,13 +215,13 @@ func TestASegmentThatIsDamagedKeepsItsHotFile(t *testing.T) {
 
 	o = testOptions(fs.mem)
 	path := seals.sealed[0].Path
-	segment, err := readFile(fs.mem, path)
+	segment, err := ReadFile(fs.mem, path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	replace := func(b []byte) {
 		t.Helper()
-		if err := replaceFile(fs.mem, fs.mem.PathDir(path), fs.mem.PathBase(path), b); err != nil {
+		if err := ReplaceFile(fs.mem, fs.mem.PathDir(path), fs.mem.PathBase(path), b); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -14,6 +14,7 @@ type sealedFile struct {
 	path string
 	name SegmentName
 	size int64
+	born int64                          // Unix µs of its first record
 	sum  atomic.Pointer[[HashSize]byte] // SHA-256 of the file as it was written, where this process wrote it
 
 	archived atomic.Pointer[Archived] // set once the archive holds it too

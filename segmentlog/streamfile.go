@@ -13,7 +13,7 @@ const streamFile = "stream.json"
 // there is none.
 func ReadStream(fs vfs.FS, dir string) (*Stream, error) {
 	path := fs.PathJoin(dir, streamFile)
-	b, err := readFile(fs, path)
+	b, err := ReadFile(fs, path)
 	if err != nil {
 		return nil, err
 	}
@@ -50,5 +50,5 @@ func openStream(fs vfs.FS, dir string, wanted *Stream, firstSeq uint64, create b
 		made := NewStream(firstSeq)
 		wanted = &made
 	}
-	return wanted, replaceFile(fs, dir, streamFile, wanted.Encode())
+	return wanted, ReplaceFile(fs, dir, streamFile, wanted.Encode())
 }

@@ -1,0 +1,293 @@
+package ship
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cistern-archive/cistern/segmentlog/bucket"
+)
+
+func TestEverySealedSegmentIsInTheArchiveOnceAndInItsCatalog(t *testing.T) {
+	m := newMemory()
+	w := mustStart(t, options(m, t.TempDir()))
+	w.append("event", 400)
+	w.allShipped()
+	objects := m.snapshot()
+	files := w.log.Sealed(0)
+	if len(files) < 5 {
+		t.Fatalf("%d segments", len(files))
+	}
+	for i, f := range files {
+		local, err := os.ReadFile(f.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !f.Archived {
+			t.Errorf("the log does not know that %s is archived", f.Name)
+		}
+		if key := w.shipped[i].Key(); !bytes.Equal(objects[key], local) {
+			t.Errorf("%s is not what stands in %s", f.Path, key)
+		}
+	}
+	w.stop()
+	created := map[string]int{}
+	for _, c := range m.calls {
+		if strings.HasPrefix(c, "create "+segmentPrefix) {
+			created[c]++
+		}
+	}
+	if len(created) != len(files) {
+		t.Errorf("%d objects created for %d segments", len(created), len(files))
+	}
+	for c, n := range created {
+		if n != 1 {
+			t.Errorf("%d times %s", n, c)
+		}
+	}
+	named := 0
+	for key, b := range m.snapshot() {
+		if d, ok := parseCatalogKey(key); ok {
+			entries, err := ParseCatalog(d, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			named += len(entries)
+		}
+	}
+	if named != len(files) {
+		t.Errorf("the catalogs name %d of %d segments", named, len(files))
+	}
+}
+
+// A kill before or after any call that changes the archive, and a start after it.
+func TestAKillAtAnyCallLeavesNoHoleNoDuplicateAndNoOrphan(t *testing.T) {
+	for _, done := range []bool{false, true} {
+		for at := 1; ; at++ {
+			if !killedAt(t, at, done) {
+				t.Logf("killed at each of %d calls, which were done: %t", at-1, done)
+				if at < 10 {
+					t.Error("that is too few to mean anything")
+				}
+				break
+			}
+		}
+	}
+}
+
+// killedAt kills the writer at a call, starts it again and checks the archive. It is
+// false when there were fewer calls.
+func killedAt(t *testing.T, at int, done bool) (killed bool) {
+	t.Helper()
+	m := newMemory()
+	o := options(m, t.TempDir())
+	errKilled := errors.New("killed")
+	calls, dead := 0, make(chan struct{})
+	hook := func(string) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if calls++; calls == at {
+			close(dead)
+		}
+		if calls >= at { // the dead do nothing more
+			return errKilled
+		}
+		return nil
+	}
+	before := func(string) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if calls >= at {
+			return errKilled
+		}
+		return nil
+	}
+	if done {
+		m.after, m.before = hook, before
+	} else {
+		m.before = hook
+	}
+	w, err := start(t, o)
+	if err == nil {
+		w.append("event", 150)
+		w.until(func() bool {
+			select {
+			case <-dead:
+				killed = true
+			default:
+			}
+			return killed || w.shippedAll()
+		})
+		if killed {
+			w.kill()
+		}
+	} else {
+		killed = true
+		if !errors.Is(err, errKilled) {
+			t.Fatal(err)
+		}
+	}
+	m.before, m.after = nil, nil
+	if !killed {
+		w.stop()
+		return false
+	}
+	again := mustStart(t, o)
+	again.append("later", 60)
+	again.allShipped()
+	entries, events := contents(t, m)
+	for _, f := range again.log.Sealed(0) {
+		if !f.Archived {
+			t.Errorf("kill at call %d (done: %t): %s is not archived", at, done, f.Name)
+		}
+	}
+	if len(entries) != len(again.log.Sealed(0)) {
+		t.Errorf("kill at call %d (done: %t): %d segments in the archive, %d local", at, done, len(entries), len(again.log.Sealed(0)))
+	}
+	seen := map[string]uint64{}
+	for seq, e := range events {
+		if other, twice := seen[e]; twice {
+			t.Errorf("%q is %d and %d", e, seq, other)
+		}
+		seen[e] = seq
+	}
+	objects := 0
+	for key := range m.snapshot() {
+		if strings.HasPrefix(key, segmentPrefix) {
+			objects++
+		}
+	}
+	if objects != len(entries) {
+		t.Errorf("kill at call %d (done: %t): %d objects, %d segments of the log", at, done, objects, len(entries))
+	}
+	again.stop()
+	return true
+}
+
+func TestWhatTheArchiveDoesNotConfirmIsNotShipped(t *testing.T) {
+	m := newMemory()
+	w := mustStart(t, options(m, t.TempDir()))
+	m.mu.Lock()
+	m.after = func(call string) error { // the store loses a byte of what it said that it took
+		key, ok := strings.CutPrefix(call, "create "+segmentPrefix)
+		if !ok {
+			return nil
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		o := m.objects[segmentPrefix+key]
+		o.bytes = o.bytes[:len(o.bytes)-1]
+		m.objects[segmentPrefix+key] = o
+		return nil
+	}
+	m.mu.Unlock()
+	w.append("event", 100)
+	w.until(func() bool { return w.failed["mismatch"] > 0 })
+	if n := w.shipper.Through(); n != 0 {
+		t.Errorf("shipped through %d", n)
+	}
+	for _, f := range w.log.Sealed(0) {
+		if f.Archived {
+			t.Errorf("%s counts as archived", f.Name)
+		}
+		if err := w.log.Evict(f.Name); err == nil {
+			t.Errorf("%s was evicted", f.Name)
+		}
+	}
+	w.kill()
+}
+
+func TestWhatNoCatalogNamesIsFoundAndTheCatalogMended(t *testing.T) {
+	for name, harm := range map[string]func(m *memory, key string){
+		"deleted": func(m *memory, key string) { delete(m.objects, key) },
+		"cut":     func(m *memory, key string) { o := m.objects[key]; o.bytes = o.bytes[:len(o.bytes)/2]; m.objects[key] = o },
+		"a line short": func(m *memory, key string) {
+			o := m.objects[key]
+			o.bytes = o.bytes[:bytes.LastIndexByte(o.bytes[:len(o.bytes)-1], '\n')+1]
+			m.objects[key] = o
+		},
+		"another word": func(m *memory, key string) {
+			o := m.objects[key]
+			o.bytes = bytes.Replace(o.bytes, []byte(`"bytes":`), []byte(`"sizes":`), 1)
+			m.objects[key] = o
+		},
+	} {
+		m := newMemory()
+		o := options(m, t.TempDir())
+		w := mustStart(t, o)
+		w.append("event", 200)
+		w.allShipped()
+		w.stop()
+		before, _ := contents(t, m)
+		whole := m.snapshot()
+		for key := range whole {
+			if _, ok := parseCatalogKey(key); ok {
+				harm(m, key)
+			}
+		}
+		after, _ := contents(t, m)
+		if fmt.Sprint(before) != fmt.Sprint(after) {
+			t.Errorf("%s: %d segments, %d before", name, len(after), len(before))
+		}
+		w = mustStart(t, o)
+		w.append("later", 60)
+		w.allShipped()
+		w.stop()
+		for key, b := range m.snapshot() {
+			if _, ok := parseCatalogKey(key); ok && !bytes.HasPrefix(b, whole[key]) {
+				t.Errorf("%s: %s is not what it was and more", name, key)
+			}
+		}
+	}
+}
+
+func TestAHoleInTheArchiveIsAnError(t *testing.T) {
+	m := newMemory()
+	o := options(m, t.TempDir())
+	w := mustStart(t, o)
+	w.append("event", 200)
+	w.allShipped()
+	w.stop()
+	gone := w.shipped[1]
+	delete(m.objects, gone.Key())
+	for key, obj := range m.objects {
+		if _, ok := parseCatalogKey(key); ok {
+			var line []byte
+			obj.bytes = bytes.Replace(obj.bytes, gone.append(line), nil, 1)
+			m.objects[key] = obj
+		}
+	}
+	_, err := Attach(t.Context(), o)
+	var gap *GapError
+	if !errors.As(err, &gap) || gap.Before != w.shipped[0].Name || gap.After != w.shipped[2].Name {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAStoreThatIsAwayDelaysShippingAndLosesNothing(t *testing.T) {
+	m := newMemory()
+	w := mustStart(t, options(m, t.TempDir()))
+	fails := 3
+	m.mu.Lock()
+	m.before = func(string) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if fails--; fails >= 0 {
+			return fmt.Errorf("503: %w", bucket.ErrUnavailable)
+		}
+		return nil
+	}
+	m.mu.Unlock()
+	w.append("event", 100)
+	w.allShipped()
+	if w.failed["unavailable"] == 0 {
+		t.Error("no failure was felt")
+	}
+	w.stop()
+	if _, events := contents(t, m); len(events) == 0 {
+		t.Error("nothing is there")
+	}
+}
