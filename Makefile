@@ -18,11 +18,11 @@ build: ## build the programs into bin/
 build-nocgo: ## prove that everything builds in pure Go
 	CGO_ENABLED=0 $(GO) build ./...
 
-test: ## run the tests
-	$(GO) test ./...
+test: ## run the tests, with a real MinIO beside them
+	CISTERN_MINIO=$$(scripts/minio) $(GO) test ./...
 
-race: ## run the tests under the race detector
-	$(GO) test -race ./...
+race: ## run them under the race detector
+	CISTERN_MINIO=$$(scripts/minio) $(GO) test -race ./...
 
 vet: ## go vet
 	$(GO) vet ./...
@@ -66,6 +66,7 @@ soak: ## the same for SOAK (90m) among hosts that fail; draws bin/soak.svg
 
 tools: ## install what lint and interop need into the cache
 	scripts/golangci-lint version
+	scripts/minio
 	interop/run.sh --install-only
 
 ci: ## what CI runs

@@ -105,7 +105,7 @@ func (d *Dir) Create(ctx context.Context, key string, body Body) (Info, error) {
 	}
 	from, linked, err := d.stage(ctx, body)
 	if err != nil {
-		return Info{}, fmt.Errorf("%s: %w", key, named(err, key))
+		return Info{}, fmt.Errorf("%s: %w", key, inMismatch(err, key))
 	}
 	if !linked {
 		defer os.Remove(from) // its name; the object keeps the bytes
@@ -178,8 +178,8 @@ func (d *Dir) check(ctx context.Context, body Body) error {
 	return nil
 }
 
-// named puts the key into a mismatch.
-func named(err error, key string) error {
+// inMismatch puts the key into a mismatch.
+func inMismatch(err error, key string) error {
 	var m *MismatchError
 	if errors.As(err, &m) {
 		m.Key = key
@@ -221,7 +221,7 @@ func (d *Dir) Replace(ctx context.Context, key string, old Version, body Body) (
 	body.Path = "" // its file would have one name less
 	from, _, err := d.stage(ctx, body)
 	if err != nil {
-		return Info{}, fmt.Errorf("%s: %w", key, named(err, key))
+		return Info{}, fmt.Errorf("%s: %w", key, inMismatch(err, key))
 	}
 	defer os.Remove(from) // gone when it was renamed
 	d.mu.Lock()

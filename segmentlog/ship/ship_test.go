@@ -203,7 +203,11 @@ func TestWhatTheArchiveDoesNotConfirmIsNotShipped(t *testing.T) {
 func TestWhatNoCatalogNamesIsFoundAndTheCatalogMended(t *testing.T) {
 	for name, harm := range map[string]func(m *memory, key string){
 		"deleted": func(m *memory, key string) { delete(m.objects, key) },
-		"cut":     func(m *memory, key string) { o := m.objects[key]; o.bytes = o.bytes[:len(o.bytes)/2]; m.objects[key] = o },
+		"cut": func(m *memory, key string) {
+			o := m.objects[key]
+			o.bytes = o.bytes[:len(o.bytes)/2]
+			m.objects[key] = o
+		},
 		"a line short": func(m *memory, key string) {
 			o := m.objects[key]
 			o.bytes = o.bytes[:bytes.LastIndexByte(o.bytes[:len(o.bytes)-1], '\n')+1]
