@@ -118,7 +118,7 @@ func (s *Server) Kill() {
 		return
 	}
 	_ = s.cmd.Process.Kill() // it may have ended
-	_ = <-s.exit // it was killed
+	_ = <-s.exit             // it was killed
 	s.cmd = nil
 }
 
