@@ -40,8 +40,11 @@ func (m *memory) write(ctx context.Context, call string, f func() (bucket.Info, 
 	if err := ctx.Err(); err != nil {
 		return bucket.Info{}, err
 	}
-	if m.before != nil {
-		if err := m.before(call); err != nil {
+	m.mu.Lock()
+	before, after := m.before, m.after
+	m.mu.Unlock()
+	if before != nil {
+		if err := before(call); err != nil {
 			return bucket.Info{}, err
 		}
 	}
@@ -49,8 +52,8 @@ func (m *memory) write(ctx context.Context, call string, f func() (bucket.Info, 
 	m.calls = append(m.calls, call)
 	info, err := f()
 	m.mu.Unlock()
-	if err == nil && m.after != nil {
-		err = m.after(call)
+	if err == nil && after != nil {
+		err = after(call)
 	}
 	return info, err
 }

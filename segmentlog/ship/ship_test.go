@@ -105,11 +105,13 @@ func killedAt(t *testing.T, at int, done bool) (killed bool) {
 		}
 		return nil
 	}
+	m.mu.Lock()
 	if done {
 		m.after, m.before = hook, before
 	} else {
 		m.before = hook
 	}
+	m.mu.Unlock()
 	w, err := start(t, o)
 	if err == nil {
 		w.append("event", 150)
@@ -130,7 +132,9 @@ func killedAt(t *testing.T, at int, done bool) (killed bool) {
 			t.Fatal(err)
 		}
 	}
+	m.mu.Lock()
 	m.before, m.after = nil, nil
+	m.mu.Unlock()
 	if !killed {
 		w.stop()
 		return false

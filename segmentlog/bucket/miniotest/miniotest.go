@@ -118,7 +118,9 @@ func (s *Server) Kill() {
 		return
 	}
 	_ = s.cmd.Process.Kill() // it may have ended
-	_ = <-s.exit             // it was killed
+	if err := <-s.exit; err == nil {
+		s.t.Log("MinIO had ended by itself")
+	}
 	s.cmd = nil
 }
 
