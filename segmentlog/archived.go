@@ -10,7 +10,8 @@ import (
 // Archived is a sealed segment as the archive's catalog names it.
 type Archived struct {
 	Name          SegmentName
-	Size          int64 // bytes of the file
+	Key           string // where the archive has it, for OpenArchived
+	Size          int64  // bytes of the file
 	FirstLeaf     uint64
 	Count         uint64 // records
 	LastWitnessed int64  // Unix µs

@@ -39,7 +39,7 @@ func demo(ctx context.Context, cfg config.Config, logger *slog.Logger) error {
 	defer network.Close()
 	cfg.DataDir, cfg.PLCHosts, cfg.Hosts = dir, []string{network.PLCURL()}, network.HostURLs()
 	cfg.Identity.PLCRate = 0 // the directory is in this process
-	r, err := relay.Start(cfg, logger)
+	r, err := relay.Start(ctx, cfg, logger)
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func serve(ctx context.Context, cfg config.Config) error {
 	if cfg.Demo {
 		return demo(ctx, cfg, logger)
 	}
-	r, err := relay.Start(cfg, logger)
+	r, err := relay.Start(ctx, cfg, logger)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ type Config struct {
 	Hosts          []string // hosts of the operator's own word, as URLs
 	PullHostsFrom  string   // base URL of a relay whose listHosts to take, "" for none
 	Crawl          Crawl
+	Archive        Archive
 	InitialSeq     uint64
 	SegmentSize    string        // as given; Validate parses it
 	SegmentBytes   int64         // a hot file of this size, raw, is sealed
@@ -66,7 +68,7 @@ func (c *Config) CommonFlags() []cli.Flag {
 
 // ServeFlags are the flags of the command serve.
 func (c *Config) ServeFlags() []cli.Flag {
-	flags := append(c.Identity.flags(), c.crawlFlags()...)
+	flags := slices.Concat(c.Identity.flags(), c.crawlFlags(), c.Archive.flags())
 	return append(flags, []cli.Flag{
 		&cli.StringFlag{
 			Name: "data-dir", Usage: "folder of the log", Value: "./data", Sources: env("data-dir"), Destination: &c.DataDir,
@@ -164,6 +166,9 @@ func (c *Config) Validate() error {
 	}
 	if c.DataDir == "" {
 		return fmt.Errorf("--data-dir is empty")
+	}
+	if err := c.Archive.validate(); err != nil {
+		return err
 	}
 	_, err = c.Logger()
 	return err

@@ -118,7 +118,7 @@ func TestRealFramesComeOutByteIdenticalApartFromSeq(t *testing.T) {
 	plc := realPLC(t, &hostURL)
 	host := fakeHost(t, frames)
 	hostURL.Store(&host.URL)
-	r, err := Start(config.Config{
+	r, err := Start(t.Context(), config.Config{
 		DataDir: t.TempDir(), Bind: "127.0.0.1:0", PLCHosts: []string{plc.URL}, Hosts: []string{host.URL},
 	}, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {

@@ -60,7 +60,7 @@ func newStage(t *testing.T) *stage {
 func (s *stage) start() {
 	s.t.Helper()
 	var err error
-	s.Relay, err = Start(s.cfg, slog.New(slog.DiscardHandler))
+	s.Relay, err = Start(s.t.Context(), s.cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/cistern-archive/cistern/internal/xrpc"
 	"github.com/cistern-archive/cistern/replay"
 	"github.com/cistern-archive/cistern/segmentlog"
+	"github.com/cistern-archive/cistern/segmentlog/ship"
 )
 
 // How long each step of a shutdown may take: together under the 10 s that service
@@ -57,6 +58,11 @@ type Relay struct {
 	resolver *identity.Resolver
 	intake   intake
 	replay   *replay.Server
+	archive  archive
+
+	failed   chan struct{} // closed when the relay must end
+	stopping chan struct{} // closed by Stop
+	watch    sync.WaitGroup
 
 	public, private net.Listener
 	servers         []*http.Server
@@ -64,17 +70,22 @@ type Relay struct {
 }
 
 // Start opens the log and listens; hosts are read as soon as derived state has caught
-// up with the log. End the relay with Stop.
-func Start(cfg config.Config, logger *slog.Logger) (*Relay, error) {
-	r := &Relay{cfg: cfg, log: logger, reg: metrics.NewRegistry()}
-	if err := r.start(); err != nil {
+// up with the log. The start may wait for the archive until ctx ends. End the relay with
+// Stop.
+func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (*Relay, error) {
+	r := &Relay{cfg: cfg, log: logger, reg: metrics.NewRegistry(), failed: make(chan struct{}), stopping: make(chan struct{})}
+	r.archive.logger = logger
+	if err := r.start(ctx); err != nil {
 		_ = r.Stop() // what started is ended; the start's error says more
 		return nil, err
 	}
 	return r, nil
 }
 
-func (r *Relay) start() error {
+func (r *Relay) start(ctx context.Context) error {
+	if err := r.archive.attach(ctx, &r.cfg); err != nil {
+		return err
+	}
 	ring, err := r.openLog()
 	if err != nil {
 		return err
@@ -89,6 +100,8 @@ func (r *Relay) start() error {
 	if err := r.listen(); err != nil {
 		return err
 	}
+	r.archive.start(r.events, r.reg)
+	r.watch.Go(r.watchFailures)
 	r.intake.start()
 	r.log.Info("cistern is running", "version", config.Version, "stream", r.events.Stream().ID, "tip", r.events.Tip(),
 		"bind", r.Addr())
@@ -100,15 +113,27 @@ func (r *Relay) start() error {
 func (r *Relay) openLog() (*replay.Ring, error) {
 	var ring *replay.Ring
 	began := time.Now()
-	log, err := segmentlog.Open(segmentlog.Options{
+	o := segmentlog.Options{
 		Dir: r.cfg.DataDir, Logger: r.log, InitialSeq: r.cfg.InitialSeq, Events: metrics.LogEvents(r.reg),
 		OnCommit:        func(b segmentlog.Batch) { ring.Publish(b); r.intake.notify() },
 		MaxPendingBytes: pendingBytes, MaxHotBytes: r.cfg.SegmentBytes, SegmentAge: r.cfg.SegmentAge, Seal: &segmentlog.SegmentOptions{},
-	})
+	}
+	r.archive.options(&o)
+	opened := make(chan struct{})
+	defer close(opened)
+	sealed := o.Events.Seal
+	o.Events.Seal = func(i segmentlog.SealInfo) { // what an earlier run left may be sealed before Open returns
+		<-opened
+		sealed(i)
+	}
+	log, err := segmentlog.Open(o)
 	if err != nil {
 		return nil, err
 	}
 	r.events = log
+	r.archive.shipper = ship.NewShipper(ship.ShipperOptions{
+		Archive: r.archive.held, Log: log, Rate: r.cfg.Archive.ShipBytes, Logger: r.log, Events: metrics.ShipEvents(r.reg),
+	})
 	ring = replay.NewRing(ringBytes, log.Tip())
 	metrics.LogGauges(r.reg, log)
 	r.log.Info("log opened", "dir", r.cfg.DataDir, "oldest", log.Oldest(), "tip", log.Tip(), "took", time.Since(began).Round(time.Millisecond))
@@ -210,14 +235,29 @@ func (r *Relay) Consumers() []replay.ConsumerInfo { return r.replay.Consumers() 
 // that cannot be told for the moment.
 func (r *Relay) Account(did string) (accounts.Account, bool, error) { return r.intake.account(did) }
 
-// Failed is closed when the log can no longer be written; Stop then says why.
-func (r *Relay) Failed() <-chan struct{} { return r.events.Failed() }
+// Failed is closed when the log can no longer be written, or is no longer ours to
+// write; Stop then says why.
+func (r *Relay) Failed() <-chan struct{} { return r.failed }
+
+// watchFailures closes failed; it ends with the log.
+func (r *Relay) watchFailures() {
+	select {
+	case <-r.events.Failed():
+	case <-r.archive.lost():
+		r.log.Error("the relay ends", "err", r.archive.held.Err())
+	case <-r.stopping:
+		return
+	}
+	close(r.failed)
+}
 
 // Stop ends the relay: stop reading, let the log take what is verified, sync and
 // close it, send consumers the rest, close them with 1012. It returns the log's
 // failure when it had one.
 func (r *Relay) Stop() error {
 	var errs []error
+	close(r.stopping)
+	r.watch.Wait()
 	r.intake.stop()
 	closed := r.closeLedger()
 	var resolver sync.WaitGroup
@@ -230,6 +270,9 @@ func (r *Relay) Stop() error {
 	}
 	if r.events != nil {
 		errs = append(errs, r.events.Close())
+		errs = append(errs, r.archive.stop(r.events.Tip()))
+	} else {
+		errs = append(errs, r.archive.stop(0))
 	}
 	if r.replay != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), stopConsumers)

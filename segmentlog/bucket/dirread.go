@@ -210,3 +210,12 @@ func (w *walk) fail(key string, err error) bool {
 	w.yield(Info{}, fmt.Errorf("list %s: %w", key, err))
 	return false
 }
+
+// Open opens an object's file: ErrNotFound.
+func (d *Dir) Open(key string) (*os.File, error) {
+	path, err := d.file(context.Background(), key)
+	if err != nil {
+		return nil, err
+	}
+	return open(path, key)
+}

@@ -71,7 +71,7 @@ func (e *Entry) Day() Day { return DayOf(e.FirstWitnessed) }
 // Archived is the entry as a log takes it.
 func (e *Entry) Archived() segmentlog.Archived {
 	return segmentlog.Archived{
-		Name: e.Name, Size: e.Bytes, FirstLeaf: e.FirstLeaf, Count: e.Records, LastWitnessed: e.LastWitnessed, Root: bytes.Clone(e.Root[:]),
+		Name: e.Name, Key: e.Key(), Size: e.Bytes, FirstLeaf: e.FirstLeaf, Count: e.Records, LastWitnessed: e.LastWitnessed, Root: bytes.Clone(e.Root[:]),
 	}
 }
 

@@ -1,0 +1,65 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+
+	"github.com/urfave/cli/v3"
+)
+
+// Archive says where the archive is and who may write it.
+type Archive struct {
+	URL       string // "" for the folder archive of the data directory
+	NewStream bool
+	TakeOver  bool
+	ShipRate  string // as given; Validate parses it
+	ShipBytes int64  // bytes a second, 0 for no limit
+}
+
+// archiveFolder is the archive in the data directory where none is named.
+const archiveFolder = "archive"
+
+func (a *Archive) flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "archive", Sources: env("archive"), Destination: &a.URL,
+			Usage: "where sealed segments go: file:///folder or s3://bucket/prefix?endpoint=…&region=…; default: the folder archive of the data directory",
+		},
+		&cli.BoolFlag{
+			Name: "new-stream", Usage: "begin a stream in an archive that has none", Sources: env("new-stream"), Destination: &a.NewStream,
+		},
+		&cli.BoolFlag{
+			Name: "take-over", Usage: "take the archive's log over from a holder that does not renew its lease", Sources: env("take-over"), Destination: &a.TakeOver,
+		},
+		&cli.StringFlag{
+			Name: "ship-rate-limit", Usage: "bytes a second to the archive, such as 20MiB; 0 for no limit", Value: "0",
+			Sources: env("ship-rate-limit"), Destination: &a.ShipRate,
+		},
+	}
+}
+
+// Embed names the archive of the data directory where none is named. That one is the
+// data directory's own, so a stream may be begun in it.
+func (a *Archive) Embed(dataDir string) error {
+	if a.URL != "" {
+		return nil
+	}
+	dir, err := filepath.Abs(filepath.Join(dataDir, archiveFolder))
+	if err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	u := url.URL{Scheme: "file", Path: dir}
+	a.URL, a.NewStream = u.String(), true
+	return nil
+}
+
+func (a *Archive) validate() (err error) {
+	if a.ShipBytes, err = ParseSize(a.ShipRate); err != nil {
+		return fmt.Errorf("--ship-rate-limit: %w", err)
+	}
+	if a.ShipBytes > 0 && a.ShipBytes < 1<<16 {
+		return fmt.Errorf("--ship-rate-limit %s is below 64KiB a second: shipping would fall behind for ever", a.ShipRate)
+	}
+	return nil
+}

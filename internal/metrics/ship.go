@@ -1,0 +1,48 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/cistern-archive/cistern/segmentlog/ship"
+)
+
+// ShipEvents returns callbacks that count what the shipper reports.
+func ShipEvents(reg prometheus.Registerer) ship.ShipperEvents {
+	f := promauto.With(reg)
+	attempts := f.NewCounter(prometheus.CounterOpts{Name: "cistern_ship_attempts_total", Help: "Tries to ship a segment or to complete a catalog."})
+	failures := f.NewCounterVec(prometheus.CounterOpts{Name: "cistern_ship_failures_total", Help: "Tries that failed and are repeated, by kind."}, []string{"kind"})
+	segments := f.NewCounter(prometheus.CounterOpts{Name: "cistern_ship_segments_total", Help: "Segments that the archive confirmed and names."})
+	bytes := f.NewCounter(prometheus.CounterOpts{Name: "cistern_ship_bytes_total", Help: "Bytes of those segments."})
+	seconds := f.NewCounter(prometheus.CounterOpts{Name: "cistern_ship_seconds_total", Help: "Time spent on those segments."})
+	return ship.ShipperEvents{
+		Attempt: attempts.Inc,
+		Failed:  func(kind string) { failures.WithLabelValues(kind).Inc() },
+		Shipped: func(e ship.Entry, took time.Duration) {
+			segments.Inc()
+			bytes.Add(float64(e.Bytes))
+			seconds.Add(took.Seconds())
+		},
+	}
+}
+
+// ShipGauges exposes how far the archive is behind the log.
+func ShipGauges(reg prometheus.Registerer, s *ship.Shipper, now func() time.Time) {
+	gauge := func(name, help string, value func() float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	gauge("cistern_ship_through_seq", "Last sequence number that the archive holds.", func() float64 { return float64(s.Through()) })
+	gauge("cistern_ship_lag_bytes", "Bytes of sealed segments that are not shipped.", func() float64 {
+		bytes, _ := s.Lag()
+		return float64(bytes)
+	})
+	gauge("cistern_ship_lag_seconds", "Age of the oldest event in a sealed segment that is not shipped, 0 for none.", func() float64 {
+		_, since := s.Lag()
+		if since == 0 {
+			return 0
+		}
+		return max(0, now().Sub(time.UnixMicro(since)).Seconds())
+	})
+}

@@ -1,0 +1,164 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cistern-archive/cistern/internal/config"
+	"github.com/cistern-archive/cistern/internal/metrics"
+	"github.com/cistern-archive/cistern/segmentlog"
+	"github.com/cistern-archive/cistern/segmentlog/bucket"
+	"github.com/cistern-archive/cistern/segmentlog/ship"
+)
+
+const (
+	// attachRetry is how long to wait before a store that cannot be reached is tried
+	// again at the start.
+	attachRetry = 5 * time.Second
+	// stopArchive bounds what a shutdown waits for the store.
+	stopArchive = 2 * time.Second
+)
+
+// archive is the relay's side of the archive: its lease, and what ships to it.
+type archive struct {
+	cfg    config.Archive
+	logger *slog.Logger
+
+	bucket  bucket.Bucket
+	held    *ship.Archive
+	shipper *ship.Shipper
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// attach opens the bucket and makes the data directory its writer. A store that cannot
+// be reached is tried until ctx ends: only it knows whose the log is.
+func (a *archive) attach(ctx context.Context, cfg *config.Config) error {
+	a.cfg = cfg.Archive
+	if err := a.cfg.Embed(cfg.DataDir); err != nil {
+		return err
+	}
+	for {
+		err := a.tryAttach(ctx, cfg)
+		switch kind := bucket.KindOf(err); {
+		case err == nil:
+			return nil
+		case kind != "unavailable" && kind != "timeout":
+			return fmt.Errorf("--archive: %w", err)
+		}
+		a.logger.Error("the archive cannot be reached, and only it knows whose the log is: the start waits for it",
+			"err", err, "again_in", attachRetry)
+		timer := time.NewTimer(attachRetry)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("--archive: %w", err)
+		}
+	}
+}
+
+func (a *archive) tryAttach(ctx context.Context, cfg *config.Config) (err error) {
+	if a.bucket == nil {
+		b, err := bucket.Open(ctx, a.cfg.URL)
+		if err != nil {
+			return err
+		}
+		if err := bucket.Probe(ctx, b); err != nil {
+			return errors.Join(err, b.Close())
+		}
+		a.bucket = b
+	}
+	a.held, err = ship.Attach(ctx, ship.Options{
+		Bucket: a.bucket, Dir: cfg.DataDir, NewStream: a.cfg.NewStream, TakeOver: a.cfg.TakeOver, InitialSeq: cfg.InitialSeq, Logger: a.logger,
+	})
+	if err != nil {
+		return err
+	}
+	v := a.held.Inventory()
+	if len(v.Foreign) > 0 {
+		a.logger.Warn("the archive holds segments that are not of the log: a writer put them there after it was overtaken",
+			"segments", len(v.Foreign), "first", v.Foreign[0])
+	}
+	a.logger.Info("archive attached", "archive", a.bucket.String(), "stream", a.held.Stream().ID, "epoch", a.held.Stream().Current().Epoch,
+		"segments", len(v.Entries), "through", v.LastSeq())
+	return nil
+}
+
+// options fills in what the log must know of the archive.
+func (a *archive) options(o *segmentlog.Options) {
+	o.Stream, o.Archived, o.Ceiling = a.held.Stream(), a.held.Archived(), a.held.Ceiling()
+	o.OpenArchived = a.open
+	sealed := o.Events.Seal
+	o.Events.Seal = func(i segmentlog.SealInfo) {
+		sealed(i)
+		a.shipper.Wake()
+	}
+}
+
+// open opens a segment that only the archive has.
+func (a *archive) open(s segmentlog.Archived) (segmentlog.ArchivedFile, error) {
+	if d, ok := a.bucket.(*bucket.Dir); ok {
+		return d.Open(s.Key)
+	}
+	return ship.OpenObject(a.bucket, s.Key), nil
+}
+
+// start ships what is sealed and renews the lease.
+func (a *archive) start(log *segmentlog.Log, reg prometheus.Registerer) {
+	ctx, cancel := context.WithCancel(context.Background())
+	a.cancel = cancel
+	metrics.ShipGauges(reg, a.shipper, time.Now)
+	a.running.Go(func() {
+		if err := a.shipper.Run(ctx); err != nil && ctx.Err() == nil {
+			a.logger.Error("nothing is shipped any more", "err", err)
+		}
+	})
+	a.running.Go(func() { a.held.Keep(ctx, log) })
+}
+
+// lost is closed when another holder has the lease; nil, for ever open, before attach.
+func (a *archive) lost() <-chan struct{} {
+	if a.held == nil {
+		return nil
+	}
+	return a.held.Lost()
+}
+
+// release gives the lease back when the archive has all of the log: else whoever took it
+// would go on without what is only here.
+func (a *archive) release(tip uint64) {
+	if a.shipper == nil || a.shipper.Through() < tip {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopArchive)
+	defer cancel()
+	if err := a.held.Release(ctx, tip); err != nil {
+		a.logger.Warn("the lease could not be given back: another machine needs --take-over", "err", err)
+	}
+}
+
+// stop ends shipping and gives the lease back. tip is the log's end.
+func (a *archive) stop(tip uint64) error {
+	if a.cancel != nil {
+		a.cancel()
+		a.running.Wait()
+	}
+	var lost error
+	if a.held != nil {
+		if lost = a.held.Err(); lost == nil {
+			a.release(tip)
+		}
+	}
+	if a.bucket != nil {
+		return errors.Join(lost, a.bucket.Close())
+	}
+	return lost
+}
