@@ -90,6 +90,12 @@ func (c *consumer) run(begin start) string {
 		c.refuse(begin.errName, begin.errMessage, closePolicy)
 		return reasonRefused
 	}
+	if begin.info != "" {
+		c.scratch = appendFrame(c.scratch[:0], opBinary, InfoMessage(OutdatedCursor, begin.info))
+		if reason := c.write(c.scratch); reason != "" {
+			return reason
+		}
+	}
 	ping := time.NewTicker(c.server.opts.PingInterval)
 	defer ping.Stop()
 	for {

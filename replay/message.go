@@ -23,3 +23,18 @@ func ErrorMessage(name, message string) []byte {
 	b = dagcbor.AppendText(b, "message")
 	return dagcbor.AppendText(b, message)
 }
+
+// InfoMessage is the payload of a WebSocket message that holds an #info: {op: 1, t:
+// "#info"} and {name, message}, keys in the order of DAG-CBOR.
+func InfoMessage(name, message string) []byte {
+	b := dagcbor.AppendHead(nil, dagcbor.MajorMap, 2)
+	b = dagcbor.AppendText(b, "t")
+	b = dagcbor.AppendText(b, "#info")
+	b = dagcbor.AppendText(b, "op")
+	b = dagcbor.AppendUint(b, 1)
+	b = dagcbor.AppendHead(b, dagcbor.MajorMap, 2)
+	b = dagcbor.AppendText(b, "name")
+	b = dagcbor.AppendText(b, name)
+	b = dagcbor.AppendText(b, "message")
+	return dagcbor.AppendText(b, message)
+}

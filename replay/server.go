@@ -84,11 +84,13 @@ func NewServer(o Options) *Server {
 	}
 }
 
-// start is where a consumer begins, or the error frame it is refused with.
+// start is where a consumer begins, and what it is told first: an error frame, which
+// ends the connection, or an #info message.
 type start struct {
 	after      uint64
 	errName    string
 	errMessage string
+	info       string // message of an #info OutdatedCursor, "" for none
 }
 
 // ServeHTTP upgrades the request and serves the log until the consumer leaves.
@@ -165,7 +167,19 @@ func (s *Server) parse(r *http.Request) (start, int, error) {
 		return start{errName: FutureCursor, errMessage: fmt.Sprintf(
 			"cursor %d is above everything in this log: stream %s ends at %d", cursor, log.Stream().ID, log.Tip())}, 0, nil
 	}
-	return start{after: uint64(cursor)}, 0, nil
+	return start{after: uint64(cursor), info: outdated(log.Stream(), uint64(cursor))}, 0, nil
+}
+
+// outdated says what a consumer should know whose cursor stands where an epoch ended and
+// its last numbers were lost, "" for any other cursor.
+func outdated(s segmentlog.Stream, cursor uint64) string {
+	for _, e := range s.Epochs[1:] {
+		if cursor > e.PrevLastSeq && cursor < e.FirstSeq {
+			return fmt.Sprintf("cursor %d names what was lost: the log holds nothing from seq %d to %d (epoch %d begins after it); what hosts sent then comes again under new numbers",
+				cursor, e.PrevLastSeq+1, e.FirstSeq-1, e.Epoch)
+		}
+	}
+	return ""
 }
 
 func (s *Server) add(c *consumer) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"time"
 
 	"github.com/urfave/cli/v3"
 )
@@ -15,6 +16,9 @@ type Archive struct {
 	TakeOver  bool
 	ShipRate  string // as given; Validate parses it
 	ShipBytes int64  // bytes a second, 0 for no limit
+	// Watch is how long a lease must not be renewed before it is taken over, 0 for the
+	// 20 s of the format. It has no flag: a shorter one is for tests.
+	Watch time.Duration
 }
 
 // archiveFolder is the archive in the data directory where none is named.

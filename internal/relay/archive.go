@@ -77,7 +77,8 @@ func (a *archive) tryAttach(ctx context.Context, cfg *config.Config) (err error)
 		a.bucket = b
 	}
 	a.held, err = ship.Attach(ctx, ship.Options{
-		Bucket: a.bucket, Dir: cfg.DataDir, NewStream: a.cfg.NewStream, TakeOver: a.cfg.TakeOver, InitialSeq: cfg.InitialSeq, Logger: a.logger,
+		Bucket: a.bucket, Dir: cfg.DataDir, NewStream: a.cfg.NewStream, TakeOver: a.cfg.TakeOver, InitialSeq: cfg.InitialSeq,
+		Watch: a.cfg.Watch, Logger: a.logger,
 	})
 	if err != nil {
 		return err

@@ -149,8 +149,11 @@ func (w *writer) append(word string, n int) (last uint64) {
 func (w *writer) allShipped() { w.until(w.shippedAll) }
 
 func (w *writer) shippedAll() bool {
+	if w.log.Closed() > 0 { // first: what is closed is sealed after it
+		return false
+	}
 	files := w.log.Sealed(0)
-	return len(files) > 0 && w.shipper.Through() == files[len(files)-1].Name.LastSeq && w.log.Closed() == 0
+	return len(files) > 0 && w.shipper.Through() == files[len(files)-1].Name.LastSeq
 }
 
 // kill ends everything but the log as a kill would; the log is closed, since its locks

@@ -1,0 +1,207 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/cistern-archive/cistern/internal/netsim"
+	"github.com/cistern-archive/cistern/segmentlog"
+	"github.com/cistern-archive/cistern/segmentlog/bucket"
+	"github.com/cistern-archive/cistern/segmentlog/bucket/miniotest"
+	"github.com/cistern-archive/cistern/segmentlog/ship"
+)
+
+// shipped waits until the archive has every sealed segment.
+func (s *stage) shipped() {
+	s.t.Helper()
+	until(s.t, "every segment to be shipped", func() bool {
+		if s.Log().Closed() > 0 {
+			return false
+		}
+		files := s.Log().Sealed(0)
+		return len(files) > 0 && s.archive.shipper.Through() == files[len(files)-1].Name.LastSeq
+	})
+}
+
+func TestABucketHoldsTheLogHoweverItsServerFails(t *testing.T) {
+	server := miniotest.Start(t)
+	s := newStage(t)
+	s.cfg.Archive.URL, s.cfg.Archive.NewStream = server.URL("log"), true
+	s.start()
+	s.steps(400)
+	s.caughtUp()
+	server.Kill()
+	s.steps(400) // ingest goes on
+	s.caughtUp()
+	until(t, "a try to fail", func() bool { return metric(t, s, "cistern_ship_failures_total") > 0 })
+	server.Restart()
+	s.steps(200)
+	s.caughtUp()
+	server.Pause()
+	s.steps(200)
+	s.caughtUp()
+	server.Resume()
+	s.shipped()
+	b, err := bucket.Open(t.Context(), server.URL("log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	inventory, err := ship.ReadInventory(t.Context(), b, s.archive.held.Stream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := s.Log().Sealed(0)
+	if len(files) < 5 || len(files) != len(inventory.Entries) {
+		t.Fatalf("%d segments, %d in the archive", len(files), len(inventory.Entries))
+	}
+	for i, f := range files {
+		local, err := os.ReadFile(f.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(local, object(t, b, inventory.Entries[i].Key())) {
+			t.Errorf("%s is not what is in the archive", f.Name)
+		}
+		if err := s.Log().Evict(f.Name); err != nil { // from here on it is read from the bucket
+			t.Error(err)
+		}
+	}
+	s.sameTruth()
+	s.stop()
+}
+
+func object(t *testing.T, b bucket.Bucket, key string) []byte {
+	t.Helper()
+	r, err := b.Read(t.Context(), key, 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	content, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// metric sums a metric of the relay over its labels.
+func metric(t *testing.T, s *stage, name string) (sum float64) {
+	t.Helper()
+	families, err := s.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+func TestALostDataDirectoryIsRestoredFromTheArchive(t *testing.T) {
+	server := miniotest.Start(t)
+	s := newStage(t)
+	s.cfg.Archive.URL, s.cfg.Archive.NewStream, s.cfg.Archive.Watch = server.URL("log"), true, time.Millisecond
+	seen := map[uint64][]byte{} // what a consumer was ever shown
+	lost := uint64(0)
+	for round := range 5 {
+		s.start()
+		s.steps(300)
+		s.caughtUp()
+		s.shipped()
+		s.everyEventOnce(seen)
+		if lost > 0 {
+			s.toldOfTheLoss(lost)
+		}
+		lost = s.Log().Tip()
+		if through := s.archive.shipper.Through(); through == lost {
+			t.Logf("round %d: nothing was lost", round)
+			lost = 0
+		}
+		s.stop() // what is not shipped is lost with the directory
+		if err := os.RemoveAll(s.cfg.DataDir); err != nil {
+			t.Fatal(err)
+		}
+		s.cfg.Archive.TakeOver = true
+	}
+}
+
+// everyEventOnce reads the relay from the first event, compares that with the network's
+// ledger and with what was shown before, and remembers it.
+func (s *stage) everyEventOnce(seen map[uint64][]byte) {
+	s.t.Helper()
+	c := netsim.NewComparison(s.net.Ledger())
+	r := s.Log().NewReader(0)
+	defer r.Close()
+	tip := s.Log().Tip()
+	var rec segmentlog.Record
+	for r.Position() < tip {
+		if err := r.Next(&rec); err != nil {
+			s.t.Fatal(err)
+		}
+		if before, ok := seen[rec.Seq]; ok && !bytes.Equal(before, rec.Frame) {
+			s.t.Fatalf("seq %d names two events", rec.Seq)
+		}
+		seen[rec.Seq] = bytes.Clone(rec.Frame)
+		c.Add(rec.Frame)
+	}
+	report := c.Report()
+	if err := report.Err(); err != nil {
+		s.t.Errorf("the log is not what the network sent: %v", err)
+	}
+}
+
+// toldOfTheLoss connects with a cursor that an earlier run showed and lost.
+func (s *stage) toldOfTheLoss(cursor uint64) {
+	s.t.Helper()
+	c := dialAt(s.t, s, cursor)
+	defer c.Close()
+	_, first, err := c.ReadMessage()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if !strings.Contains(string(first), "OutdatedCursor") {
+		s.t.Errorf("cursor %d: the first message is %q", cursor, first)
+	}
+	epoch := s.Log().Stream()
+	after := epoch.Current().PrevLastSeq
+	r := s.Log().NewReader(after)
+	defer r.Close()
+	var rec segmentlog.Record
+	for tip := s.Log().Tip(); r.Position() < tip; {
+		if err := r.Next(&rec); err != nil {
+			s.t.Fatal(err)
+		}
+		_, got, err := c.ReadMessage()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if !bytes.Equal(got, rec.Frame) {
+			s.t.Fatalf("cursor %d: seq %d does not come next", cursor, rec.Seq)
+		}
+	}
+}
+
+func dialAt(t *testing.T, s *stage, cursor uint64) *websocket.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	c, resp, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+s.Addr()+"/xrpc/com.atproto.sync.subscribeRepos?cursor="+strconv.FormatUint(cursor, 10), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close() // the socket is c's
+	return c
+}
