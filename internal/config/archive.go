@@ -11,11 +11,15 @@ import (
 
 // Archive says where the archive is and who may write it.
 type Archive struct {
-	URL       string // "" for the folder archive of the data directory
-	NewStream bool
-	TakeOver  bool
-	ShipRate  string // as given; Validate parses it
-	ShipBytes int64  // bytes a second, 0 for no limit
+	URL        string // "" for the folder archive of the data directory
+	NewStream  bool
+	TakeOver   bool
+	ShipRate   string // as given; Validate parses it
+	ShipBytes  int64  // bytes a second, 0 for no limit
+	ReadRate   string // as given
+	ReadBytes  int64  // bytes a second from the archive for all who read, 0 for no limit
+	CacheSize  string // as given
+	CacheBytes int64  // disk for parts of segments that were read from the archive
 	// Watch is how long a lease must not be renewed before it is taken over, 0 for the
 	// 20 s of the format. It has no flag: a shorter one is for tests.
 	Watch time.Duration
@@ -40,6 +44,14 @@ func (a *Archive) flags() []cli.Flag {
 			Name: "ship-rate-limit", Usage: "bytes a second to the archive, such as 20MiB; 0 for no limit", Value: "0",
 			Sources: env("ship-rate-limit"), Destination: &a.ShipRate,
 		},
+		&cli.StringFlag{
+			Name: "archive-read-limit", Usage: "bytes a second from a bucket, for all consumers and downloads together; 0 for no limit", Value: "0",
+			Sources: env("archive-read-limit"), Destination: &a.ReadRate,
+		},
+		&cli.StringFlag{
+			Name: "archive-cache", Usage: "disk for what was read from a bucket", Value: "2GiB",
+			Sources: env("archive-cache"), Destination: &a.CacheSize,
+		},
 	}
 }
 
@@ -58,7 +70,19 @@ func (a *Archive) Embed(dataDir string) error {
 	return nil
 }
 
+// minArchiveCache is room for the parts that a few consumers read at once.
+const minArchiveCache = 64 << 20
+
 func (a *Archive) validate() (err error) {
+	if a.ReadBytes, err = ParseSize(a.ReadRate); err != nil {
+		return fmt.Errorf("--archive-read-limit: %w", err)
+	}
+	if a.CacheBytes, err = ParseSize(a.CacheSize); err != nil {
+		return fmt.Errorf("--archive-cache: %w", err)
+	}
+	if a.CacheBytes < minArchiveCache {
+		return fmt.Errorf("--archive-cache %s is below 64MiB", a.CacheSize)
+	}
 	if a.ShipBytes, err = ParseSize(a.ShipRate); err != nil {
 		return fmt.Errorf("--ship-rate-limit: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/cistern-archive/cistern/segmentlog/fetch"
 	"github.com/cistern-archive/cistern/segmentlog/ship"
 )
 
@@ -25,6 +26,25 @@ func ShipEvents(reg prometheus.Registerer) ship.ShipperEvents {
 			bytes.Add(float64(e.Bytes))
 			seconds.Add(took.Seconds())
 		},
+	}
+}
+
+// FetchEvents returns callbacks that count what is read from the archive.
+func FetchEvents(reg prometheus.Registerer) fetch.Events {
+	f := promauto.With(reg)
+	bytes := f.NewCounter(prometheus.CounterOpts{Name: "cistern_archive_read_bytes_total", Help: "Bytes read from the bucket."})
+	requests := f.NewCounter(prometheus.CounterOpts{Name: "cistern_archive_reads_total", Help: "Requests that they took."})
+	seconds := f.NewCounter(prometheus.CounterOpts{Name: "cistern_archive_read_seconds_total", Help: "Time that those requests took."})
+	failures := f.NewCounterVec(prometheus.CounterOpts{Name: "cistern_archive_read_failures_total", Help: "Requests that failed, by kind."}, []string{"kind"})
+	uncached := f.NewCounter(prometheus.CounterOpts{Name: "cistern_archive_uncached_total", Help: "Parts that the local cache could not take."})
+	return fetch.Events{
+		Fetched: func(n int64, took time.Duration) {
+			bytes.Add(float64(n))
+			requests.Inc()
+			seconds.Add(took.Seconds())
+		},
+		Failed:   func(kind string) { failures.WithLabelValues(kind).Inc() },
+		Uncached: func(error) { uncached.Inc() },
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/cistern-archive/cistern/internal/metrics"
 	"github.com/cistern-archive/cistern/segmentlog"
 	"github.com/cistern-archive/cistern/segmentlog/bucket"
+	"github.com/cistern-archive/cistern/segmentlog/fetch"
 	"github.com/cistern-archive/cistern/segmentlog/ship"
 )
 
@@ -23,16 +25,20 @@ const (
 	attachRetry = 5 * time.Second
 	// stopArchive bounds what a shutdown waits for the store.
 	stopArchive = 2 * time.Second
+	// cacheFolder holds parts of segments that were read from the archive.
+	cacheFolder = "cache"
 )
 
 // archive is the relay's side of the archive: its lease, and what ships to it.
 type archive struct {
 	cfg    config.Archive
 	logger *slog.Logger
+	reg    prometheus.Registerer
 
 	bucket  bucket.Bucket
 	held    *ship.Archive
 	shipper *ship.Shipper
+	fetcher *fetch.Fetcher // nil where the archive is a folder
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -88,6 +94,18 @@ func (a *archive) tryAttach(ctx context.Context, cfg *config.Config) (err error)
 		a.logger.Warn("the archive holds segments that are not of the log: a writer put them there after it was overtaken",
 			"segments", len(v.Foreign), "first", v.Foreign[0])
 	}
+	if _, local := a.bucket.(*bucket.Dir); !local && a.fetcher == nil {
+		o := fetch.Options{
+			Bucket: a.bucket, Dir: filepath.Join(cfg.DataDir, cacheFolder), CacheBytes: a.cfg.CacheBytes, Logger: a.logger, Events: metrics.FetchEvents(a.reg),
+		}
+		o.EnsureDefaults()
+		if a.cfg.ReadBytes > 0 {
+			o.Limit = fetch.NewLimit(a.cfg.ReadBytes, o.PartBytes)
+		}
+		if a.fetcher, err = fetch.New(o); err != nil {
+			return err
+		}
+	}
 	a.logger.Info("archive attached", "archive", a.bucket.String(), "stream", a.held.Stream().ID, "epoch", a.held.Stream().Current().Epoch,
 		"segments", len(v.Entries), "through", v.LastSeq())
 	return nil
@@ -109,14 +127,14 @@ func (a *archive) open(s segmentlog.Archived) (segmentlog.ArchivedFile, error) {
 	if d, ok := a.bucket.(*bucket.Dir); ok {
 		return d.Open(s.Key)
 	}
-	return ship.OpenObject(a.bucket, s.Key), nil
+	return a.fetcher.Open(s.Key, s.Size), nil
 }
 
 // start ships what is sealed and renews the lease.
-func (a *archive) start(log *segmentlog.Log, reg prometheus.Registerer) {
+func (a *archive) start(log *segmentlog.Log) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel = cancel
-	metrics.ShipGauges(reg, a.shipper, time.Now)
+	metrics.ShipGauges(a.reg, a.shipper, time.Now)
 	a.running.Go(func() {
 		if err := a.shipper.Run(ctx); err != nil && ctx.Err() == nil {
 			a.logger.Error("nothing is shipped any more", "err", err)
@@ -152,14 +170,24 @@ func (a *archive) stop(tip uint64) error {
 		a.cancel()
 		a.running.Wait()
 	}
-	var lost error
-	if a.held != nil {
-		if lost = a.held.Err(); lost == nil {
-			a.release(tip)
-		}
+	if a.held == nil {
+		return nil
+	}
+	err := a.held.Err()
+	if err == nil {
+		a.release(tip)
+	}
+	return err
+}
+
+// close ends all reading.
+func (a *archive) close() error {
+	var err error
+	if a.fetcher != nil {
+		err = a.fetcher.Close()
 	}
 	if a.bucket != nil {
-		return errors.Join(lost, a.bucket.Close())
+		err = errors.Join(err, a.bucket.Close())
 	}
-	return lost
+	return err
 }

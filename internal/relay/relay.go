@@ -74,7 +74,7 @@ type Relay struct {
 // Stop.
 func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (*Relay, error) {
 	r := &Relay{cfg: cfg, log: logger, reg: metrics.NewRegistry(), failed: make(chan struct{}), stopping: make(chan struct{})}
-	r.archive.logger = logger
+	r.archive.logger, r.archive.reg = logger, r.reg
 	if err := r.start(ctx); err != nil {
 		_ = r.Stop() // what started is ended; the start's error says more
 		return nil, err
@@ -100,7 +100,7 @@ func (r *Relay) start(ctx context.Context) error {
 	if err := r.listen(); err != nil {
 		return err
 	}
-	r.archive.start(r.events, r.reg)
+	r.archive.start(r.events)
 	r.watch.Go(r.watchFailures)
 	r.intake.start()
 	r.log.Info("cistern is running", "version", config.Version, "stream", r.events.Stream().ID, "tip", r.events.Tip(),
@@ -286,7 +286,7 @@ func (r *Relay) Stop() error {
 		}
 		cancel()
 	}
-	errs = append(errs, r.serving.Wait())
+	errs = append(errs, r.serving.Wait(), r.archive.close())
 	<-closed
 	return errors.Join(errs...)
 }
