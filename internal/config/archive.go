@@ -16,6 +16,8 @@ type Archive struct {
 	TakeOver   bool
 	ShipRate   string // as given; Validate parses it
 	ShipBytes  int64  // bytes a second, 0 for no limit
+	DiskBudget string // as given
+	DiskBytes  int64  // what the data directory and a folder archive may take
 	ReadRate   string // as given
 	ReadBytes  int64  // bytes a second from the archive for all who read, 0 for no limit
 	CacheSize  string // as given
@@ -43,6 +45,10 @@ func (a *Archive) flags() []cli.Flag {
 		&cli.StringFlag{
 			Name: "ship-rate-limit", Usage: "bytes a second to the archive, such as 20MiB; 0 for no limit", Value: "0",
 			Sources: env("ship-rate-limit"), Destination: &a.ShipRate,
+		},
+		&cli.StringFlag{
+			Name: "disk-budget", Usage: "disk for the data directory and an archive that is a folder: the oldest segments that a bucket holds leave first", Value: "50GiB",
+			Sources: env("disk-budget"), Destination: &a.DiskBudget,
 		},
 		&cli.StringFlag{
 			Name: "archive-read-limit", Usage: "bytes a second from a bucket, for all consumers and downloads together; 0 for no limit", Value: "0",
@@ -73,7 +79,16 @@ func (a *Archive) Embed(dataDir string) error {
 // minArchiveCache is room for the parts that a few consumers read at once.
 const minArchiveCache = 64 << 20
 
+// minDiskBudget is room for a hot file, its segment and the index.
+const minDiskBudget = 1 << 30
+
 func (a *Archive) validate() (err error) {
+	if a.DiskBytes, err = ParseSize(a.DiskBudget); err != nil {
+		return fmt.Errorf("--disk-budget: %w", err)
+	}
+	if a.DiskBytes < minDiskBudget {
+		return fmt.Errorf("--disk-budget %s is below 1GiB", a.DiskBudget)
+	}
 	if a.ReadBytes, err = ParseSize(a.ReadRate); err != nil {
 		return fmt.Errorf("--archive-read-limit: %w", err)
 	}

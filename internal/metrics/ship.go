@@ -48,6 +48,28 @@ func FetchEvents(reg prometheus.Registerer) fetch.Events {
 	}
 }
 
+// DiskGauges exposes what of the disk budget is used, and returns callbacks that count
+// what the keeper of it does.
+func DiskGauges(reg prometheus.Registerer, budget int64, used func() int64) (evicted func(int64), paused func(bool)) {
+	f := promauto.With(reg)
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "cistern_disk_used_bytes", Help: "Disk that the relay's folders take."}, func() float64 { return float64(used()) })
+	f.NewGauge(prometheus.GaugeOpts{Name: "cistern_disk_budget_bytes", Help: "Disk that they may take."}).Set(float64(budget))
+	segments := f.NewCounter(prometheus.CounterOpts{Name: "cistern_disk_evicted_segments_total", Help: "Local segments removed because the archive has them."})
+	bytes := f.NewCounter(prometheus.CounterOpts{Name: "cistern_disk_evicted_bytes_total", Help: "Bytes of those segments."})
+	full := f.NewGauge(prometheus.GaugeOpts{Name: "cistern_disk_paused", Help: "1 while the reading of hosts is paused because the disk budget is used up."})
+	evicted = func(n int64) {
+		segments.Inc()
+		bytes.Add(float64(n))
+	}
+	paused = func(on bool) {
+		full.Set(0)
+		if on {
+			full.Set(1)
+		}
+	}
+	return evicted, paused
+}
+
 // ShipGauges exposes how far the archive is behind the log.
 func ShipGauges(reg prometheus.Registerer, s *ship.Shipper, now func() time.Time) {
 	gauge := func(name, help string, value func() float64) {

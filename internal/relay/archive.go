@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cistern-archive/cistern/internal/config"
+	"github.com/cistern-archive/cistern/internal/disk"
 	"github.com/cistern-archive/cistern/internal/metrics"
 	"github.com/cistern-archive/cistern/segmentlog"
 	"github.com/cistern-archive/cistern/segmentlog/bucket"
@@ -38,6 +39,7 @@ type archive struct {
 	bucket  bucket.Bucket
 	held    *ship.Archive
 	shipper *ship.Shipper
+	disk    *disk.Keeper   // nil before the log is open
 	fetcher *fetch.Fetcher // nil where the archive is a folder
 
 	cancel  context.CancelFunc
@@ -130,6 +132,20 @@ func (a *archive) open(s segmentlog.Archived) (segmentlog.ArchivedFile, error) {
 	return a.fetcher.Open(s.Key, s.Size), nil
 }
 
+// budget prepares the keeping of the disk budget.
+func (a *archive) budget(log *segmentlog.Log, dataDir string) {
+	if a.cfg.DiskBytes == 0 {
+		return
+	}
+	dirs := []string{dataDir}
+	if d, ok := a.bucket.(*bucket.Dir); ok {
+		dirs = append(dirs, d.Path())
+	}
+	o := disk.Options{Budget: a.cfg.DiskBytes, Dirs: dirs, Log: log, Logger: a.logger}
+	o.Evicted, o.Paused = metrics.DiskGauges(a.reg, o.Budget, func() int64 { return a.disk.Used() })
+	a.disk = disk.NewKeeper(o)
+}
+
 // start ships what is sealed and renews the lease.
 func (a *archive) start(log *segmentlog.Log) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -141,6 +157,9 @@ func (a *archive) start(log *segmentlog.Log) {
 		}
 	})
 	a.running.Go(func() { a.held.Keep(ctx, log) })
+	if a.disk != nil {
+		a.running.Go(func() { a.disk.Run(ctx) })
+	}
 }
 
 // lost is closed when another holder has the lease; nil, for ever open, before attach.

@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"strconv"
@@ -138,25 +139,31 @@ func TestALostDataDirectoryIsRestoredFromTheArchive(t *testing.T) {
 	}
 }
 
-// everyEventOnce reads the relay from the first event, compares that with the network's
-// ledger and with what was shown before, and remembers it.
+// everyEventOnce reads the relay from the first event until everything is there that the
+// network sent, compares that with the network's ledger and with what was shown before,
+// and remembers it.
 func (s *stage) everyEventOnce(seen map[uint64][]byte) {
 	s.t.Helper()
 	c := netsim.NewComparison(s.net.Ledger())
 	r := s.Log().NewReader(0)
 	defer r.Close()
-	tip := s.Log().Tip()
 	var rec segmentlog.Record
-	for r.Position() < tip {
-		if err := r.Next(&rec); err != nil {
-			s.t.Fatal(err)
+	until(s.t, "every event to be in the log", func() bool {
+		for {
+			err := r.Next(&rec)
+			if errors.Is(err, io.EOF) {
+				return len(c.Report().Missing) == 0
+			}
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if before, ok := seen[rec.Seq]; ok && !bytes.Equal(before, rec.Frame) {
+				s.t.Fatalf("seq %d names two events", rec.Seq)
+			}
+			seen[rec.Seq] = bytes.Clone(rec.Frame)
+			c.Add(rec.Frame)
 		}
-		if before, ok := seen[rec.Seq]; ok && !bytes.Equal(before, rec.Frame) {
-			s.t.Fatalf("seq %d names two events", rec.Seq)
-		}
-		seen[rec.Seq] = bytes.Clone(rec.Frame)
-		c.Add(rec.Frame)
-	}
+	})
 	report := c.Report()
 	if err := report.Err(); err != nil {
 		s.t.Errorf("the log is not what the network sent: %v", err)

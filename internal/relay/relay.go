@@ -134,6 +134,7 @@ func (r *Relay) openLog() (*replay.Ring, error) {
 	r.archive.shipper = ship.NewShipper(ship.ShipperOptions{
 		Archive: r.archive.held, Log: log, Rate: r.cfg.Archive.ShipBytes, Logger: r.log, Events: metrics.ShipEvents(r.reg),
 	})
+	r.archive.budget(log, r.cfg.DataDir)
 	ring = replay.NewRing(ringBytes, log.Tip())
 	metrics.LogGauges(r.reg, log)
 	r.log.Info("log opened", "dir", r.cfg.DataDir, "oldest", log.Oldest(), "tip", log.Tip(), "took", time.Since(began).Round(time.Millisecond))
@@ -160,6 +161,9 @@ func (r *Relay) openIntake() error {
 	r.intake.log, r.intake.logger, r.intake.dir = r.events, r.log, filepath.Join(r.cfg.DataDir, indexFolder)
 	r.intake.options = func(o *ingest.Options) {
 		o.Ledger = r.ledger
+		if r.archive.disk != nil {
+			o.Pace = pacers{o.Pace, r.archive.disk}
+		}
 		o.Resolver, o.UserAgent, o.Lenient = r.resolver, config.ServerName(), r.cfg.Verify == "lenient"
 		o.Observer, o.Rates, o.AccountLimit = r.crawler, r.crawler.Rates, r.crawler.AccountLimit
 	}

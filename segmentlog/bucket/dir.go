@@ -81,6 +81,9 @@ func (d *Dir) sweep() error {
 // Close gives the lock back.
 func (d *Dir) Close() error { return d.lock.Close() }
 
+// Path returns the folder.
+func (d *Dir) Path() string { return d.path }
+
 func (d *Dir) String() string { return "file://" + d.path }
 
 // file returns where an object stands.
