@@ -16,6 +16,7 @@ type Archive struct {
 	TakeOver   bool
 	ShipRate   string // as given; Validate parses it
 	ShipBytes  int64  // bytes a second, 0 for no limit
+	Downloads  string // "on" or "off"
 	DiskBudget string // as given
 	DiskBytes  int64  // what the data directory and a folder archive may take
 	ReadRate   string // as given
@@ -45,6 +46,9 @@ func (a *Archive) flags() []cli.Flag {
 		&cli.StringFlag{
 			Name: "ship-rate-limit", Usage: "bytes a second to the archive, such as 20MiB; 0 for no limit", Value: "0",
 			Sources: env("ship-rate-limit"), Destination: &a.ShipRate,
+		},
+		&cli.StringFlag{
+			Name: "downloads", Usage: "on or off: serve the archive's files at /archive/", Value: "on", Sources: env("downloads"), Destination: &a.Downloads,
 		},
 		&cli.StringFlag{
 			Name: "disk-budget", Usage: "disk for the data directory and an archive that is a folder: the oldest segments that a bucket holds leave first", Value: "50GiB",
@@ -83,6 +87,9 @@ const minArchiveCache = 64 << 20
 const minDiskBudget = 1 << 30
 
 func (a *Archive) validate() (err error) {
+	if a.Downloads != "on" && a.Downloads != "off" {
+		return fmt.Errorf("--downloads %q is neither on nor off", a.Downloads)
+	}
 	if a.DiskBytes, err = ParseSize(a.DiskBudget); err != nil {
 		return fmt.Errorf("--disk-budget: %w", err)
 	}

@@ -178,6 +178,7 @@ func (r *Relay) listen() error {
 	}
 	r.serve(r.public, xrpc.NewHandler(xrpc.Parts{
 		SubscribeRepos: r.replay,
+		Archive:        r.downloads(),
 		HostLedger:     r.ledger,
 		Admin: admin.NewHandler(r.cfg.AdminPasswords, admin.Sources{
 			Hosts: r.crawler, Consumers: r.replay.Consumers, Takedowns: r, Quarantine: r.ledger.Quarantine().List,

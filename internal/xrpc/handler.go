@@ -14,6 +14,7 @@ import (
 type Parts struct {
 	SubscribeRepos http.Handler
 	Admin          http.Handler // of /admin/, nil when it is off
+	Archive        http.Handler // of /archive/, nil when downloads are off
 	HostLedger     HostLedger
 	Hosts          Hosts
 	// Proxies are those whose X-Forwarded-For is believed.
@@ -33,6 +34,9 @@ func NewHandler(p Parts) http.Handler {
 	hostRoutes(mux, p.Hosts, p.Proxies)
 	if p.Admin != nil {
 		mux.Handle("/admin/", p.Admin)
+	}
+	if p.Archive != nil {
+		mux.Handle("/archive/", p.Archive)
 	}
 	mux.HandleFunc("/xrpc/", func(w http.ResponseWriter, _ *http.Request) {
 		WriteError(w, http.StatusNotImplemented, "MethodNotImplemented", "this relay does not offer that method")

@@ -1,0 +1,42 @@
+package ship
+
+import (
+	"slices"
+
+	"github.com/cistern-archive/cistern/segmentlog"
+)
+
+// Catalog returns the entries of the log whose first record is of a day from one to
+// another, both included and "" for no bound, in order: of every range the newest
+// generation.
+func (s *Shipper) Catalog(from, to Day) []Entry {
+	s.mu.Lock()
+	v := Inventory{days: map[Day]*dayCatalog{}}
+	for d, c := range s.days {
+		if d >= from && (to == "" || d <= to) {
+			v.days[d] = c // never changed, only replaced
+		}
+	}
+	s.mu.Unlock()
+	_ = v.arrange(s.o.Archive.Stream()) // a hole is reported where it matters; what stands before it is listed
+	return v.Entries
+}
+
+// Find returns the entry of a segment of the log, by its name.
+func (s *Shipper) Find(n segmentlog.SegmentName) (Entry, bool) {
+	if !s.o.Archive.stream.Keeps(n) {
+		return Entry{}, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.days {
+		i, found := slices.BinarySearchFunc(c.entries, n, func(e Entry, n segmentlog.SegmentName) int { return compareNames(e.Name, n) })
+		if found {
+			return c.entries[i], true
+		}
+	}
+	return Entry{}, false
+}
+
+// Encode returns the entry as a line of a catalog.
+func (e *Entry) Encode() []byte { return e.append(nil) }
