@@ -40,6 +40,26 @@ type dirHash struct {
 	sum  [sha256.Size]byte
 }
 
+// errReadOnly: the folder was opened for reading.
+var errReadOnly = errors.New("the folder was opened for reading alone")
+
+// OpenDirReadOnly opens a folder that is there for reading, whoever writes it. Writing
+// fails.
+func OpenDirReadOnly(path string) (*Dir, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	st, err := os.Stat(path)
+	if err == nil && !st.IsDir() {
+		err = fmt.Errorf("%s is not a folder", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("archive folder: %w", err)
+	}
+	return &Dir{path: path}, nil
+}
+
 // OpenDir opens a folder, or makes it, and locks it.
 func OpenDir(path string) (*Dir, error) {
 	path, err := filepath.Abs(path)
@@ -79,7 +99,12 @@ func (d *Dir) sweep() error {
 }
 
 // Close gives the lock back.
-func (d *Dir) Close() error { return d.lock.Close() }
+func (d *Dir) Close() error {
+	if d.lock == nil {
+		return nil
+	}
+	return d.lock.Close()
+}
 
 // Path returns the folder.
 func (d *Dir) Path() string { return d.path }
@@ -97,9 +122,17 @@ func (d *Dir) file(ctx context.Context, key string) (string, error) {
 	return filepath.Join(d.path, filepath.FromSlash(key)), nil
 }
 
+// writable is file for a write.
+func (d *Dir) writable(ctx context.Context, key string) (string, error) {
+	if d.lock == nil {
+		return "", fmt.Errorf("%s: %w", key, errReadOnly)
+	}
+	return d.file(ctx, key)
+}
+
 // Create implements Bucket: a file that may be linked is, any other is copied.
 func (d *Dir) Create(ctx context.Context, key string, body Body) (Info, error) {
-	path, err := d.file(ctx, key)
+	path, err := d.writable(ctx, key)
 	if err != nil {
 		return Info{}, err
 	}
@@ -217,7 +250,7 @@ func version(sum [sha256.Size]byte) Version { return Version(hex.EncodeToString(
 
 // Replace implements Bucket.
 func (d *Dir) Replace(ctx context.Context, key string, old Version, body Body) (Info, error) {
-	path, err := d.file(ctx, key)
+	path, err := d.writable(ctx, key)
 	if err != nil {
 		return Info{}, err
 	}

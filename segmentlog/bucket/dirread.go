@@ -111,7 +111,7 @@ func (d *Dir) Stat(ctx context.Context, key string) (Info, error) {
 
 // Delete implements Bucket.
 func (d *Dir) Delete(ctx context.Context, key string) error {
-	path, err := d.file(ctx, key)
+	path, err := d.writable(ctx, key)
 	if err != nil {
 		return err
 	}

@@ -19,20 +19,33 @@ var ErrCatalog = errors.New("the catalog is damaged")
 
 // ParseCatalog reads a day's catalog: one line a segment, by first seq, each once.
 func ParseCatalog(d Day, b []byte) ([]Entry, error) {
+	out, err := parseLines(b, func(e *Entry) error {
+		if e.Day() != d {
+			return fmt.Errorf("%s is of another day", e.Name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", CatalogKey(d), err)
+	}
+	return out, nil
+}
+
+func parseLines(b []byte, check func(*Entry) error) ([]Entry, error) {
 	if len(b) > 0 && b[len(b)-1] != '\n' {
-		return nil, fmt.Errorf("%w: %s is cut within a line", ErrCatalog, CatalogKey(d))
+		return nil, fmt.Errorf("%w: it is cut within a line", ErrCatalog)
 	}
 	var out []Entry
 	for line := range bytes.Lines(b) {
 		e, err := parseEntry(line)
-		if err == nil && e.Day() != d {
-			err = fmt.Errorf("%s is of another day", e.Name)
+		if err == nil {
+			err = check(&e)
 		}
 		if err == nil && len(out) > 0 && compareNames(out[len(out)-1].Name, e.Name) >= 0 {
 			err = fmt.Errorf("%s is out of order", e.Name)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s, line %d: %w", ErrCatalog, CatalogKey(d), len(out)+1, err)
+			return nil, fmt.Errorf("%w: line %d: %w", ErrCatalog, len(out)+1, err)
 		}
 		out = append(out, e)
 	}
@@ -65,4 +78,15 @@ func insert(entries []Entry, e Entry) (out []Entry, changed bool) {
 		return out, true
 	}
 	return slices.Insert(slices.Clone(entries), i, e), true
+}
+
+// ParseEntries reads lines of catalogs of several days: by first seq, each once.
+func ParseEntries(b []byte) ([]Entry, error) {
+	return parseLines(b, func(*Entry) error { return nil })
+}
+
+// Insert returns entries, which are in order, with e among them.
+func Insert(entries []Entry, e Entry) []Entry {
+	out, _ := insert(entries, e)
+	return out
 }
