@@ -182,6 +182,9 @@ func (w *walk) folder(key string) bool {
 
 // item yields an object or what is below a folder.
 func (w *walk) item(k string) bool {
+	if err := w.ctx.Err(); err != nil {
+		return w.fail(k, err)
+	}
 	below := strings.HasSuffix(k, "/")
 	switch {
 	case below && !strings.HasPrefix(k, w.prefix) && !strings.HasPrefix(w.prefix, k):

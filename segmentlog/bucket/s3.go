@@ -272,6 +272,9 @@ func (s *S3) List(ctx context.Context, prefix, after string) iter.Seq2[Info, err
 				return
 			}
 		}
+		if err := ctx.Err(); err != nil { // the client ends a list without saying so
+			yield(Info{}, fmt.Errorf("list %s: %w", prefix, err))
+		}
 	}
 }
 

@@ -257,6 +257,17 @@ func manyListed(t *testing.T, b bucket.Bucket) {
 	if got := keysOf(t, b, "many/", wanted[999]); !slices.Equal(got, wanted[1000:]) {
 		t.Errorf("%d keys of %d after the thousandth", len(got), n-1000)
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var last error
+	seen := 0
+	for _, last = range b.List(ctx, "many/", "") {
+		cancel()
+		seen++
+	}
+	if !errors.Is(last, context.Canceled) || seen > n {
+		t.Errorf("a list that was cancelled ends after %d items as if it were whole: %v", seen, last)
+	}
 }
 
 func racingCreates(t *testing.T, b bucket.Bucket) {
