@@ -154,9 +154,10 @@ func (s *S3) put(ctx context.Context, key string, body Body, o minio.PutObjectOp
 		o.Checksum = minio.ChecksumSHA256
 		up, err = s.core.Client.PutObject(ctx, s.o.Bucket, name, r, body.Size, o)
 	}
+	wrong := r.giveBack()
 	switch {
-	case r.err != nil:
-		return Info{}, fmt.Errorf("%s: %w", key, r.err)
+	case wrong != nil:
+		return Info{}, fmt.Errorf("%s: %w", key, wrong)
 	case err != nil && isUnmet(err):
 		return Info{}, fmt.Errorf("%s: %w", key, unmet)
 	case err != nil:
