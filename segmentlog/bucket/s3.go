@@ -51,14 +51,15 @@ func OpenS3(ctx context.Context, o S3Options) (*S3, error) {
 	if o.Endpoint == "" {
 		o.Endpoint = "s3.amazonaws.com"
 	}
-	if o.Credentials == nil {
-		o.Credentials = credentials.NewChainCredentials([]credentials.Provider{
-			&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}, &credentials.IAM{Client: &http.Client{Timeout: 5 * time.Second}},
-		})
-	}
 	t, err := newTransport(&o)
 	if err != nil {
 		return nil, err
+	}
+	if o.Credentials == nil {
+		o.Credentials = credentials.NewChainCredentials([]credentials.Provider{
+			// A role's credentials come over t, so that Close closes that connection too.
+			&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}, &credentials.IAM{Client: &http.Client{Timeout: 5 * time.Second, Transport: t}},
+		})
 	}
 	lookup := minio.BucketLookupAuto
 	if o.PathStyle {
@@ -74,15 +75,27 @@ func OpenS3(ctx context.Context, o S3Options) (*S3, error) {
 		return nil, fmt.Errorf("s3://%s: %w", o.Bucket, err)
 	}
 	s := &S3{o: o, core: *core, transport: t}
-	ok, err := core.BucketExists(ctx, o.Bucket)
-	if err == nil && !ok {
-		err = fmt.Errorf("%w: there is no such bucket at %s: make it, or give the right name, endpoint and region", ErrRefused, o.Endpoint)
-	}
-	if err != nil {
+	if err := s.look(ctx); err != nil {
 		t.CloseIdleConnections()
-		return nil, fmt.Errorf("%s: %w", s, s3Error(err))
+		return nil, fmt.Errorf("%s: %w", s, err)
 	}
 	return s, nil
+}
+
+// look returns nil where the bucket is there and lets us in.
+func (s *S3) look(ctx context.Context) error {
+	who, err := s.o.Credentials.GetWithContext(&credentials.CredContext{Client: &http.Client{Transport: s.transport}})
+	if err != nil {
+		return fmt.Errorf("credentials: %w", s3Error(err))
+	}
+	if who.AccessKeyID == "" {
+		return refused(hintNone)
+	}
+	ok, err := s.core.BucketExists(ctx, s.o.Bucket)
+	if err == nil && !ok {
+		return fmt.Errorf("%w: there is no such bucket at %s", refused(hintBucket), s.o.Endpoint)
+	}
+	return s3Error(err)
 }
 
 // Close gives the connections back.
@@ -212,7 +225,7 @@ func (s *S3) Read(ctx context.Context, key string, off, n int64) (io.ReadCloser,
 	r, info, _, err := s.core.GetObject(ctx, s.o.Bucket, name, o)
 	if err != nil {
 		if minio.ToErrorResponse(err).StatusCode == http.StatusRequestedRangeNotSatisfiable {
-			err = io.ErrUnexpectedEOF
+			return nil, fmt.Errorf("%s: %w", key, io.ErrUnexpectedEOF)
 		}
 		return nil, fmt.Errorf("%s: %w", key, s3Error(err))
 	}
