@@ -207,7 +207,10 @@ func (s *S3) Read(ctx context.Context, key string, off, n int64) (io.ReadCloser,
 	if err != nil {
 		return nil, err
 	}
-	if n == 0 {
+	if n == 0 { // which no range says
+		if _, err := s.Stat(ctx, key); err != nil {
+			return nil, err
+		}
 		return http.NoBody, nil
 	}
 	var o minio.GetObjectOptions
@@ -225,7 +228,7 @@ func (s *S3) Read(ctx context.Context, key string, off, n int64) (io.ReadCloser,
 	r, info, _, err := s.core.GetObject(ctx, s.o.Bucket, name, o)
 	if err != nil {
 		if minio.ToErrorResponse(err).StatusCode == http.StatusRequestedRangeNotSatisfiable {
-			return nil, fmt.Errorf("%s: %w", key, io.ErrUnexpectedEOF)
+			return s.readEnd(ctx, key, off, n)
 		}
 		return nil, fmt.Errorf("%s: %w", key, s3Error(err))
 	}
@@ -233,6 +236,20 @@ func (s *S3) Read(ctx context.Context, key string, off, n int64) (io.ReadCloser,
 		n = info.Size // of what is sent
 	}
 	return &exactly{&named{r, key}, n, r}, nil
+}
+
+// readEnd is what to return of an object that has no byte at off.
+func (s *S3) readEnd(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
+	if n < 0 {
+		st, err := s.Stat(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if st.Size == off {
+			return http.NoBody, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", key, io.ErrUnexpectedEOF)
 }
 
 // named says in its errors what is read, and of which kind they are.

@@ -84,6 +84,7 @@ func absent(t *testing.T, b bucket.Bucket, key string) {
 
 func writtenOnce(t *testing.T, b bucket.Bucket) {
 	for key, content := range map[string]string{
+		"-": "dash", "_/.hidden/...": "dots", strings.Repeat("k", 255) + "/" + strings.Repeat("K", 255): "long",
 		"a": "one", "empty": "", "deep/er/than-that/x.1": "two", "binary": "\x00\xff\r\n\x00", "a-b_c.D": strings.Repeat("x", 100_000),
 	} {
 		info := create(t, b, key, content)
@@ -120,21 +121,24 @@ func ranges(t *testing.T, b bucket.Bucket) {
 	for _, c := range []struct {
 		off, n int64
 		want   string
-	}{{0, 10, content}, {0, 1, "0"}, {3, 4, "3456"}, {9, 1, "9"}, {0, -1, content}, {7, -1, "789"}} {
+	}{{0, 10, content}, {0, 1, "0"}, {3, 4, "3456"}, {9, 1, "9"}, {0, -1, content}, {7, -1, "789"},
+		{10, -1, ""}, {0, 0, ""}, {10, 0, ""}} {
 		if got, err := read(t, b, "digits", c.off, c.n); err != nil || got != c.want {
 			t.Errorf("%d bytes from %d: %q, %v", c.n, c.off, got, err)
 		}
 	}
-	for _, c := range [][2]int64{{5, 10}, {10, 1}, {20, 5}} {
-		if got, err := read(t, b, "digits", c[0], c[1]); err == nil {
-			t.Errorf("%d bytes from %d of 10: %q", c[1], c[0], got)
+	for _, c := range [][2]int64{{5, 10}, {10, 1}, {20, 5}, {11, -1}} {
+		if got, err := read(t, b, "digits", c[0], c[1]); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%d bytes from %d of 10: %q, %v", c[1], c[0], got, err)
 		}
 	}
-	if got, err := read(t, b, "digits", 5, 10); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("beyond the end: %q, %v", got, err)
+	if _, err := read(t, b, "digits", -1, 5); err == nil {
+		t.Error("bytes before the first were read")
 	}
-	if _, err := read(t, b, "nothing", 0, 1); !errors.Is(err, bucket.ErrNotFound) {
-		t.Errorf("a range of nothing: %v", err)
+	for _, n := range []int64{-1, 0, 1} {
+		if _, err := read(t, b, "nothing", 0, n); !errors.Is(err, bucket.ErrNotFound) {
+			t.Errorf("%d bytes of nothing: %v", n, err)
+		}
 	}
 }
 
@@ -311,11 +315,11 @@ func racingReplaces(t *testing.T, b bucket.Bucket) {
 	want(t, b, "raced", *winner.Load())
 }
 
-// race calls f from 16 goroutines at once.
+// race calls f from 32 goroutines at once.
 func race(f func(int)) {
 	var wg sync.WaitGroup
 	begin := make(chan struct{})
-	for i := range 16 {
+	for i := range 32 {
 		wg.Go(func() { <-begin; f(i) })
 	}
 	close(begin)
@@ -459,7 +463,7 @@ func large(t *testing.T, b bucket.Bucket) {
 }
 
 func badKeys(t *testing.T, b bucket.Bucket) {
-	for _, key := range []string{"", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", "a\x00b", "a b", "é", "a\\b", strings.Repeat("k", 600)} {
+	for _, key := range []string{"", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", "a\x00b", "a b", "é", "a\\b", strings.Repeat("k", 256), strings.Repeat("k/", 300) + "k"} {
 		if bucket.ValidKey(key) {
 			t.Errorf("%q is valid", key)
 		}
