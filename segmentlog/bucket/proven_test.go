@@ -32,8 +32,8 @@ func TestABodyIsNotReadOnceItIsGivenBack(t *testing.T) {
 	<-g.asked
 	go func() { given <- p.giveBack() }()
 	select {
-	case <-given:
-		t.Error("it was given back while it was read")
+	case err := <-given:
+		t.Fatalf("it was given back while it was read: %v", err)
 	default:
 	}
 	close(g.let)

@@ -100,6 +100,46 @@ func TestAStoreThatIgnoresAConditionIsUnfit(t *testing.T) {
 	}
 }
 
+func TestAConditionThatIsLostOnTheWayMakesAStoreUnfit(t *testing.T) {
+	s := miniotest.Start(t)
+	p := newProxy(t, s)
+	through, straight := openURL(t, s.URLAt(p.URL, "p")), openURL(t, s.URL("p"))
+	for _, header := range []string{"If-None-Match", "If-Match"} {
+		before := p.hits.Load()
+		// A header is signed and cannot be taken away: what it forbids is made to hold.
+		p.breakWith(func(_ http.ResponseWriter, r *http.Request) bool {
+			key := strings.TrimPrefix(r.URL.Path, "/"+miniotest.Bucket+"/p/")
+			if r.Method != http.MethodPut || r.Header.Get(header) == "" {
+				return false
+			}
+			p.hits.Add(1)
+			if err := straight.Delete(r.Context(), key); err != nil {
+				t.Error(err)
+			}
+			if header == "If-Match" { // and the ETag is that of the content
+				was, err := straight.Create(r.Context(), key, bucket.BytesBody([]byte("first")))
+				if err != nil || strings.Trim(r.Header.Get(header), `"`) != string(was.Version) {
+					t.Errorf("%s: %+v, %v", r.Header.Get(header), was, err)
+				}
+			}
+			return false
+		})
+		if err := bucket.Probe(t.Context(), through); !errors.Is(err, bucket.ErrUnfit) || !strings.Contains(err.Error(), "("+header) {
+			t.Errorf("%s lost: %v", header, err)
+		}
+		if p.hits.Load() < before+2 {
+			t.Errorf("%s: %d were lost", header, p.hits.Load()-before)
+		}
+	}
+	p.breakWith(nil)
+	if err := bucket.Probe(t.Context(), through); err != nil {
+		t.Error(err)
+	}
+	for info, err := range straight.List(t.Context(), "", "") {
+		t.Errorf("a probe left %s, %v", info.Key, err)
+	}
+}
+
 func TestAStoreThatRefusesSaysWhatToDo(t *testing.T) {
 	s := miniotest.Start(t)
 	if _, err := bucket.Open(t.Context(), strings.Replace(s.URL("p"), "archive/", "nothing/", 1)); !errors.Is(err, bucket.ErrRefused) || !strings.Contains(err.Error(), "no such bucket") {
@@ -308,7 +348,7 @@ func (k *killer) ReadAt(p []byte, off int64) (int, error) {
 func TestAServerThatSaysNothingIsATimeout(t *testing.T) {
 	s := miniotest.Start(t)
 	b, err := bucket.OpenS3(t.Context(), bucket.S3Options{
-		Endpoint: s.Addr, Insecure: true, Region: "us-east-1", Bucket: miniotest.Bucket, PathStyle: true, Stall: 300 * time.Millisecond,
+		Endpoint: s.Addr, Insecure: true, Region: "us-east-1", Bucket: miniotest.Bucket, PathStyle: true, Stall: 2 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
