@@ -173,6 +173,8 @@ func (s *S3) put(ctx context.Context, key string, body Body, o minio.PutObjectOp
 		return Info{}, fmt.Errorf("%s: %w", key, wrong)
 	case err != nil && isUnmet(err):
 		return Info{}, fmt.Errorf("%s: %w", key, unmet)
+	case err != nil && !s.o.NoChecksums && isChecksum(err):
+		return Info{}, fmt.Errorf("%s: %s: %w", key, hintChecksum, s3Error(err))
 	case err != nil:
 		return Info{}, fmt.Errorf("%s: %w", key, s3Error(err))
 	}

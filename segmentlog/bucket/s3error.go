@@ -18,13 +18,24 @@ func isUnmet(err error) bool {
 	return minio.ToErrorResponse(err).StatusCode == http.StatusPreconditionFailed || minio.ToErrorResponse(err).Code == minio.PreconditionFailed
 }
 
+// isChecksum says whether the store takes a body for another than its checksum says. What
+// is sent was proven, so that it was harmed on the way or the store reads it wrongly.
+func isChecksum(err error) bool {
+	switch minio.ToErrorResponse(err).Code {
+	case "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch":
+		return true
+	}
+	return false
+}
+
 // What a person can do about a refusal.
 const (
-	hintNone   = "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials, or give the machine a role"
-	hintAccess = "check the key, its secret and this machine's clock, and that the key may list the bucket and read, write and delete its objects"
-	hintRegion = "check the endpoint and the region"
-	hintBucket = "make the bucket, or give the right name, endpoint and region"
-	hintCA     = "its certificate is not trusted: give ca=/file where it is of an authority of your own"
+	hintNone     = "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials, or give the machine a role"
+	hintAccess   = "check the key, its secret and this machine's clock, and that the key may list the bucket and read, write and delete its objects"
+	hintRegion   = "check the endpoint and the region"
+	hintBucket   = "make the bucket, or give the right name, endpoint and region"
+	hintChecksum = "where this is always so, the store cannot take checksums behind a body: add checksums=off"
+	hintCA       = "its certificate is not trusted: give ca=/file where it is of an authority of your own"
 )
 
 // s3Error adds to what a store answered which of the package's errors it is.
