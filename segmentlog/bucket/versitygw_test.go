@@ -39,7 +39,7 @@ func startGateway(t *testing.T, flags ...string) (query string) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "cistern")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "cistern-test-password")
 	args := append([]string{"--port", addr, "--access", "cistern", "--secret", "cistern-test-password", "--quiet"}, flags...)
-	cmd := exec.Command(program, append(args, "posix", dir)...) //nolint:noctx // killed below
+	cmd := exec.Command(program, append(args, "posix", dir)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
