@@ -7,7 +7,7 @@ GO       ?= go
 FUZZTIME ?= 5000x
 SOAK     ?= 90m
 
-.PHONY: help build build-nocgo test race vet lint fmt fmt-check mutants fuzz interop bench-ingest bench-replay bench-scale bench-hostile soak tools ci
+.PHONY: help build build-nocgo test race versitygw-check vet lint fmt fmt-check mutants fuzz interop bench-ingest bench-replay bench-scale bench-hostile soak tools ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: ## run the tests, with a real MinIO beside them
 
 race: ## run them under the race detector
 	CISTERN_MINIO=$$(scripts/minio) $(GO) test -race ./...
+
+versitygw-check: ## the acceptance test of stores against the Versity S3 gateway
+	CISTERN_VERSITYGW=$$(scripts/versitygw) $(GO) test -count=1 -run Versity ./segmentlog/bucket
 
 vet: ## go vet
 	$(GO) vet ./...

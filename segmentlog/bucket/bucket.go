@@ -38,8 +38,8 @@ type Bucket interface {
 	// ErrChanged otherwise.
 	Replace(ctx context.Context, key string, old Version, body Body) (Info, error)
 	// Read returns n bytes of an object from offset off, or all from off for n < 0. Fewer
-	// bytes than asked for end in io.ErrUnexpectedEOF. ErrNotFound. Close what is
-	// returned.
+	// bytes than asked for end in io.ErrUnexpectedEOF, as does an offset beyond the end
+	// unless n is 0. ErrNotFound. Close what is returned.
 	Read(ctx context.Context, key string, off, n int64) (io.ReadCloser, error)
 	// Stat returns what the store says about an object: ErrNotFound.
 	Stat(ctx context.Context, key string) (Info, error)
@@ -77,10 +77,15 @@ type Body struct {
 }
 
 // ValidKey says whether key can be an object's in every backend: slash-separated names
-// of letters, digits and "-_.", none of them "", "." or "..".
+// of at most 255 letters, digits and "-_.", none of them "", "." or "..".
 func ValidKey(key string) bool {
 	if key == "" || len(key) > 512 || path.Clean(key) != key || key[0] == '/' || key == "." || strings.HasPrefix(key, "..") {
 		return false
+	}
+	for name := range strings.SplitSeq(key, "/") {
+		if len(name) > 255 { // as long as a file's name may be, here and in stores of files
+			return false
+		}
 	}
 	return strings.IndexFunc(key, func(c rune) bool {
 		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_./", c))

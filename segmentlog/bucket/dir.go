@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -29,9 +30,11 @@ const (
 type Dir struct {
 	path string
 	lock *os.File
+	sync func(folder string) error // makes the names in a folder durable
 
-	mu     sync.Mutex // who replaces or deletes
-	hashes sync.Map   // key → dirHash: what this process wrote or linked and hashed
+	mu      sync.Mutex // who replaces or deletes
+	hashes  sync.Map   // key → dirHash: what this process wrote or linked and hashed
+	folders sync.Map   // path → nothing: folders that this process knows to be durable
 }
 
 // dirHash is a file's SHA-256 as long as the file is the one that was hashed.
@@ -73,7 +76,7 @@ func OpenDir(path string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("archive folder: %w", err)
 	}
-	d := &Dir{path: path, lock: lock}
+	d := &Dir{path: path, lock: lock, sync: syncFolder}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = lock.Close() // nothing was written
 		return nil, fmt.Errorf("archive folder %s cannot be locked, is another process using it? %w", path, err)
@@ -95,7 +98,16 @@ func (d *Dir) sweep() error {
 			return err
 		}
 	}
-	return errors.Join(syncFolder(d.path), syncFolder(filepath.Dir(d.path)))
+	for at := d.path; ; at = filepath.Dir(at) {
+		if err := d.sync(at); errors.Is(err, fs.ErrPermission) && at != d.path {
+			return nil // a folder that we may not read is none that we made
+		} else if err != nil {
+			return err
+		}
+		if at == filepath.Dir(at) {
+			return nil
+		}
+	}
 }
 
 // Close gives the lock back.
@@ -137,81 +149,112 @@ func (d *Dir) Create(ctx context.Context, key string, body Body) (Info, error) {
 		return Info{}, err
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return Info{}, fmt.Errorf("%s: %w", key, ErrExists)
+		return Info{}, fmt.Errorf("%s: %w", key, d.exists(path))
 	}
-	from, linked, err := d.stage(ctx, body)
+	from, err := d.stage(ctx, body)
 	if err != nil {
 		return Info{}, fmt.Errorf("%s: %w", key, inMismatch(err, key))
 	}
-	if !linked {
-		defer os.Remove(from) // its name; the object keeps the bytes
-	}
+	defer os.Remove(from.path) // its name; the object keeps the bytes
 	if err := d.makeFolders(filepath.Dir(path)); err != nil {
 		return Info{}, fmt.Errorf("%s: %w", key, err)
 	}
-	if err := os.Link(from, path); errors.Is(err, fs.ErrExist) {
-		return Info{}, fmt.Errorf("%s: %w", key, ErrExists)
-	} else if err != nil {
+	err = os.Link(from.path, path)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		err = d.exists(path)
+	case err == nil:
+		err = d.sync(filepath.Dir(path))
+	}
+	if err != nil {
 		return Info{}, fmt.Errorf("%s: %w", key, err)
 	}
-	if err := syncFolder(filepath.Dir(path)); err != nil {
-		return Info{}, fmt.Errorf("%s: %w", key, err)
-	}
-	return d.hashed(key, path, body)
+	return d.hashed(key, from.stat, body), nil
 }
 
-// stage returns a synced file with the body's bytes, whose hash was checked: the body's
-// own file where that can be linked into the folder, else a temporary one.
-func (d *Dir) stage(ctx context.Context, body Body) (path string, linked bool, err error) {
-	if body.Path != "" && d.linkable(body.Path) {
-		return body.Path, true, d.check(ctx, body)
+// exists returns ErrExists once what is there is durable: whoever made it may not have
+// got so far, and the caller may take it for its own.
+func (d *Dir) exists(path string) error {
+	if err := d.makeFolders(filepath.Dir(path)); err != nil {
+		return err
 	}
-	f, err := os.CreateTemp(filepath.Join(d.path, dirTmp), "put")
-	if err != nil {
-		return "", false, err
+	if err := d.sync(filepath.Dir(path)); err != nil {
+		return err
 	}
-	h := sha256.New()
-	n, err := io.Copy(io.MultiWriter(f, h), &untilDone{ctx, io.NewSectionReader(body.Bytes, 0, body.Size)})
-	if err == nil && (n != body.Size || [sha256.Size]byte(h.Sum(nil)) != body.SHA256) {
-		err = &MismatchError{Want: body, Size: n, Sum: h.Sum(nil)}
+	return ErrExists
+}
+
+// staged is a synced file under a temporary name that holds a body.
+type staged struct {
+	path string
+	stat os.FileInfo
+}
+
+// stage returns a file with the body's bytes, whose hash was checked: the body's own
+// file where that can be linked into the folder, else a copy.
+func (d *Dir) stage(ctx context.Context, body Body) (staged, error) {
+	var err error
+	f := d.link(body.Path)
+	if f != nil {
+		err = check(ctx, f, body)
+	} else if f, err = os.CreateTemp(filepath.Join(d.path, dirTmp), "put"); err != nil {
+		return staged{}, err
+	} else {
+		err = copyInto(ctx, f, body)
 	}
+	var st os.FileInfo
 	if err == nil {
 		err = f.Sync()
+	}
+	if err == nil {
+		st, err = f.Stat()
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
-		return "", false, errors.Join(err, os.Remove(f.Name()))
+		return staged{}, errors.Join(err, os.Remove(f.Name()))
 	}
-	return f.Name(), false, nil
+	return staged{f.Name(), st}, nil
 }
 
-// linkable says whether a file can have a name in the folder too.
-func (d *Dir) linkable(path string) bool {
-	probe := filepath.Join(d.path, dirTmp, fmt.Sprintf("link-%x", rand.Uint64()))
-	if os.Link(path, probe) != nil { // another file system, too many links, no such thing here
-		return false
+// link gives a local file a temporary name in the folder, so that what is hashed is what
+// becomes the object; nil where it cannot: another file system, too many links.
+func (d *Dir) link(path string) *os.File {
+	name := filepath.Join(d.path, dirTmp, fmt.Sprintf("link%x", rand.Uint64()))
+	if path == "" || os.Link(path, name) != nil {
+		return nil
 	}
-	return os.Remove(probe) == nil
+	st, err := os.Lstat(name)
+	if err == nil && st.Mode().IsRegular() { // and not a symbolic link, whose target may go
+		if f, err := os.Open(name); err == nil {
+			return f
+		}
+	}
+	_ = os.Remove(name) // the next start does it otherwise
+	return nil
+}
+
+// copyInto writes the body into a file.
+func copyInto(ctx context.Context, f *os.File, body Body) error {
+	h := sha256.New()
+	n, err := io.Copy(io.MultiWriter(f, h), &untilDone{ctx, io.NewSectionReader(body.Bytes, 0, body.Size)})
+	return matches(body, n, h, err)
 }
 
 // check hashes the body's own file.
-func (d *Dir) check(ctx context.Context, body Body) error {
-	f, err := os.Open(body.Path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+func check(ctx context.Context, f *os.File, body Body) error {
 	h := sha256.New()
 	n, err := io.Copy(h, &untilDone{ctx, f})
-	if err != nil {
-		return err
+	return matches(body, n, h, err)
+}
+
+// matches returns nil when n bytes with the hash h, read without err, are the body.
+func matches(body Body, n int64, h hash.Hash, err error) error {
+	if sum := h.Sum(nil); err == nil && (n != body.Size || [sha256.Size]byte(sum) != body.SHA256) {
+		err = &MismatchError{Want: body, Size: n, Sum: sum}
 	}
-	if n != body.Size || [sha256.Size]byte(h.Sum(nil)) != body.SHA256 {
-		return &MismatchError{Want: body, Size: n, Sum: h.Sum(nil)}
-	}
-	return nil
+	return err
 }
 
 // inMismatch puts the key into a mismatch.
@@ -237,13 +280,10 @@ func (u *untilDone) Read(p []byte) (int, error) {
 }
 
 // hashed remembers the hash of an object that was just written and returns its Info.
-func (d *Dir) hashed(key, path string, body Body) (Info, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return Info{}, fmt.Errorf("%s: %w", key, err)
-	}
+// The stat is that of the staged file: by now the key may be another's.
+func (d *Dir) hashed(key string, st os.FileInfo, body Body) Info {
 	d.hashes.Store(key, dirHash{st, body.SHA256})
-	return Info{Key: key, Size: body.Size, Version: version(body.SHA256), SHA256: body.SHA256[:]}, nil
+	return Info{Key: key, Size: body.Size, Version: version(body.SHA256), SHA256: body.SHA256[:]}
 }
 
 func version(sum [sha256.Size]byte) Version { return Version(hex.EncodeToString(sum[:])) }
@@ -255,11 +295,11 @@ func (d *Dir) Replace(ctx context.Context, key string, old Version, body Body) (
 		return Info{}, err
 	}
 	body.Path = "" // its file would have one name less
-	from, _, err := d.stage(ctx, body)
+	from, err := d.stage(ctx, body)
 	if err != nil {
 		return Info{}, fmt.Errorf("%s: %w", key, inMismatch(err, key))
 	}
-	defer os.Remove(from) // gone when it was renamed
+	defer os.Remove(from.path) // gone when it was renamed
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now, err := d.Stat(ctx, key)
@@ -267,31 +307,39 @@ func (d *Dir) Replace(ctx context.Context, key string, old Version, body Body) (
 		return Info{}, fmt.Errorf("%s: %w", key, ErrChanged)
 	}
 	if err == nil {
-		err = os.Rename(from, path)
+		err = os.Rename(from.path, path)
 	}
 	if err == nil {
-		err = syncFolder(filepath.Dir(path))
+		err = d.sync(filepath.Dir(path))
 	}
 	if err != nil {
 		return Info{}, fmt.Errorf("%s: %w", key, err)
 	}
-	return d.hashed(key, path, body)
+	return d.hashed(key, from.stat, body), nil
 }
 
-// makeFolders makes a folder and those above it durably.
+// makeFolders makes a folder and those above it durably. One that is there may be left
+// by a crash before its name was synced, or be another goroutine's that is about to.
 func (d *Dir) makeFolders(path string) error {
-	if st, err := os.Stat(path); err == nil && st.IsDir() {
+	if path == d.path {
 		return nil
 	}
-	if path != d.path {
-		if err := d.makeFolders(filepath.Dir(path)); err != nil {
-			return err
+	if _, durable := d.folders.Load(path); durable {
+		if st, err := os.Stat(path); err == nil && st.IsDir() {
+			return nil
 		}
+	}
+	if err := d.makeFolders(filepath.Dir(path)); err != nil {
+		return err
 	}
 	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	if err := d.sync(filepath.Dir(path)); err != nil {
+		return err
+	}
+	d.folders.Store(path, nil)
+	return nil
 }
 
 func syncFolder(path string) error {

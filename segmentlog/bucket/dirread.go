@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // Read implements Bucket.
@@ -24,14 +25,18 @@ func (d *Dir) Read(ctx context.Context, key string, off, n int64) (io.ReadCloser
 	if err != nil {
 		return nil, err
 	}
-	if off < 0 {
-		return nil, errors.Join(fmt.Errorf("%s: offset %d", key, off), f.Close())
-	}
-	if n < 0 {
-		if _, err := f.Seek(off, io.SeekStart); err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", key, err), f.Close())
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+	case off < 0:
+		err = fmt.Errorf("offset %d", off)
+	case n < 0:
+		if n = st.Size() - off; n < 0 {
+			err = io.ErrUnexpectedEOF
 		}
-		return f, nil
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", key, err), f.Close())
 	}
 	return &exactly{&untilDone{ctx, io.NewSectionReader(f, off, n)}, n, f}, nil
 }
@@ -51,7 +56,7 @@ func open(path, key string) (*os.File, error) {
 
 // absent makes ErrNotFound of what a file that is not there gives.
 func absent(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "not a directory") {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return ErrNotFound
 	}
 	return err
@@ -122,7 +127,7 @@ func (d *Dir) Delete(ctx context.Context, key string) error {
 		return nil
 	}
 	if err == nil {
-		err = errors.Join(f.Close(), os.Remove(path), syncFolder(filepath.Dir(path)))
+		err = errors.Join(f.Close(), os.Remove(path), d.sync(filepath.Dir(path)))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
@@ -182,6 +187,9 @@ func (w *walk) folder(key string) bool {
 
 // item yields an object or what is below a folder.
 func (w *walk) item(k string) bool {
+	if err := w.ctx.Err(); err != nil {
+		return w.fail(k, err)
+	}
 	below := strings.HasSuffix(k, "/")
 	switch {
 	case below && !strings.HasPrefix(k, w.prefix) && !strings.HasPrefix(w.prefix, k):

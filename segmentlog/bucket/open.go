@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -20,12 +23,23 @@ import (
 func Open(ctx context.Context, rawURL string) (Bucket, error) {
 	dir, s3, err := parseURL(rawURL)
 	if err != nil {
-		return nil, fmt.Errorf("archive %q: %w", rawURL, err)
+		return nil, fmt.Errorf("archive %s: %w", redacted(rawURL), err)
 	}
 	if dir != "" {
 		return OpenDir(dir)
 	}
 	return OpenS3(ctx, s3)
+}
+
+// redacted quotes a URL without what may be a secret in it: all between the first ://
+// and the last @, which has no place in it.
+func redacted(raw string) string {
+	if scheme, rest, ok := strings.Cut(raw, "://"); ok {
+		if at := strings.LastIndex(rest, "@"); at >= 0 {
+			raw = scheme + "://…" + rest[at:]
+		}
+	}
+	return strconv.Quote(raw)
 }
 
 // parseURL returns a folder, or where a store is.
@@ -50,6 +64,8 @@ func parseURL(raw string) (dir string, o S3Options, err error) {
 		return filepath.Clean(u.Path), o, nil
 	case u.Scheme != "s3":
 		return "", o, errors.New("it is neither file:///folder nor s3://bucket/prefix")
+	case strings.Contains(u.Host, ":"):
+		return "", o, errors.New("the first name is the bucket's and has no port: s3://bucket/prefix?endpoint=https://host:port")
 	case u.Host == "":
 		return "", o, errors.New("the name of the bucket is missing: s3://bucket/prefix")
 	}
@@ -61,8 +77,11 @@ func parseURL(raw string) (dir string, o S3Options, err error) {
 	if err != nil {
 		return "", o, err
 	}
-	for name, values := range q {
-		if err := o.set(name, values[len(values)-1]); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(q)) {
+		if values := q[name]; len(values) > 1 || values[0] == "" {
+			return "", o, fmt.Errorf("%q is given twice, or with no value", name)
+		}
+		if err := o.set(name, q.Get(name)); err != nil {
 			return "", o, err
 		}
 	}
@@ -80,8 +99,8 @@ func (o *S3Options) set(name, value string) error {
 	switch name {
 	case "endpoint":
 		e, err := url.Parse(value)
-		if err != nil || e.Host == "" || e.Scheme != "http" && e.Scheme != "https" || strings.Trim(e.Path, "/") != "" || e.User != nil {
-			return fmt.Errorf("endpoint %q is not https://host:port", value)
+		if err != nil || e.Host == "" || e.Scheme != "http" && e.Scheme != "https" || strings.Trim(e.Path, "/") != "" || e.User != nil || e.RawQuery != "" || e.Fragment != "" {
+			return fmt.Errorf("endpoint %s is not https://host:port", redacted(value))
 		}
 		o.Endpoint, o.Insecure = e.Host, e.Scheme == "http"
 	case "region":

@@ -36,6 +36,10 @@ func TestAURLThatIsNoneSaysWhy(t *testing.T) {
 		"s3:///prefix":                  "bucket is missing",
 		"s3://key:secret@b":             "credentials do not belong",
 		"s3://b?regoin=x":               "not a parameter",
+		"s3://b?region=x&region=y":      "given twice",
+		"s3://b?ca=":                    "no value",
+		"s3://b:9000/p":                 "has no port",
+		"s3://b?endpoint=https://h?x=y": "is not https://host:port",
 		"s3://b?endpoint=127.0.0.1":     "is not https://host:port",
 		"s3://b?endpoint=https://h/p":   "is not https://host:port",
 		"s3://b?style=dns":              "neither path nor virtual",
@@ -47,6 +51,18 @@ func TestAURLThatIsNoneSaysWhy(t *testing.T) {
 	} {
 		if _, _, err := parseURL(raw); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", raw, err)
+		}
+	}
+}
+
+func TestWhatIsSaidOfAURLHoldsNoSecret(t *testing.T) {
+	for _, raw := range []string{
+		"s3://key:hunter2@b/p", "s3://key:hunter2@b:x%zz", "s3://b?endpoint=https://u:hunter2@h", "s3://b?endpoint=https://u:hunter2@h%zz",
+		"https://key:hun@hunter2@b", "s3://key:hunter2@b\x00",
+	} {
+		_, err := Open(t.Context(), raw)
+		if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.HasPrefix(err.Error(), "archive ") {
+			t.Errorf("%q: %v", raw, err)
 		}
 	}
 }

@@ -51,14 +51,15 @@ func OpenS3(ctx context.Context, o S3Options) (*S3, error) {
 	if o.Endpoint == "" {
 		o.Endpoint = "s3.amazonaws.com"
 	}
-	if o.Credentials == nil {
-		o.Credentials = credentials.NewChainCredentials([]credentials.Provider{
-			&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}, &credentials.IAM{Client: &http.Client{Timeout: 5 * time.Second}},
-		})
-	}
 	t, err := newTransport(&o)
 	if err != nil {
 		return nil, err
+	}
+	if o.Credentials == nil {
+		o.Credentials = credentials.NewChainCredentials([]credentials.Provider{
+			// A role's credentials come over t, so that Close closes that connection too.
+			&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}, &credentials.IAM{Client: &http.Client{Timeout: 5 * time.Second, Transport: t}},
+		})
 	}
 	lookup := minio.BucketLookupAuto
 	if o.PathStyle {
@@ -74,15 +75,27 @@ func OpenS3(ctx context.Context, o S3Options) (*S3, error) {
 		return nil, fmt.Errorf("s3://%s: %w", o.Bucket, err)
 	}
 	s := &S3{o: o, core: *core, transport: t}
-	ok, err := core.BucketExists(ctx, o.Bucket)
-	if err == nil && !ok {
-		err = fmt.Errorf("%w: there is no such bucket at %s: make it, or give the right name, endpoint and region", ErrRefused, o.Endpoint)
-	}
-	if err != nil {
+	if err := s.look(ctx); err != nil {
 		t.CloseIdleConnections()
-		return nil, fmt.Errorf("%s: %w", s, s3Error(err))
+		return nil, fmt.Errorf("%s: %w", s, err)
 	}
 	return s, nil
+}
+
+// look returns nil where the bucket is there and lets us in.
+func (s *S3) look(ctx context.Context) error {
+	who, err := s.o.Credentials.GetWithContext(&credentials.CredContext{Client: &http.Client{Transport: s.transport}})
+	if err != nil {
+		return fmt.Errorf("credentials: %w", s3Error(err))
+	}
+	if who.AccessKeyID == "" {
+		return refused(hintNone)
+	}
+	ok, err := s.core.BucketExists(ctx, s.o.Bucket)
+	if err == nil && !ok {
+		return fmt.Errorf("%w: there is no such bucket at %s", refused(hintBucket), s.o.Endpoint)
+	}
+	return s3Error(err)
 }
 
 // Close gives the connections back.
@@ -154,11 +167,14 @@ func (s *S3) put(ctx context.Context, key string, body Body, o minio.PutObjectOp
 		o.Checksum = minio.ChecksumSHA256
 		up, err = s.core.Client.PutObject(ctx, s.o.Bucket, name, r, body.Size, o)
 	}
+	wrong := r.giveBack()
 	switch {
-	case r.err != nil:
-		return Info{}, fmt.Errorf("%s: %w", key, r.err)
+	case wrong != nil:
+		return Info{}, fmt.Errorf("%s: %w", key, wrong)
 	case err != nil && isUnmet(err):
 		return Info{}, fmt.Errorf("%s: %w", key, unmet)
+	case err != nil && !s.o.NoChecksums && isChecksum(err):
+		return Info{}, fmt.Errorf("%s: %s: %w", key, hintChecksum, s3Error(err))
 	case err != nil:
 		return Info{}, fmt.Errorf("%s: %w", key, s3Error(err))
 	}
@@ -193,7 +209,10 @@ func (s *S3) Read(ctx context.Context, key string, off, n int64) (io.ReadCloser,
 	if err != nil {
 		return nil, err
 	}
-	if n == 0 {
+	if n == 0 { // which no range says
+		if _, err := s.Stat(ctx, key); err != nil {
+			return nil, err
+		}
 		return http.NoBody, nil
 	}
 	var o minio.GetObjectOptions
@@ -211,7 +230,7 @@ func (s *S3) Read(ctx context.Context, key string, off, n int64) (io.ReadCloser,
 	r, info, _, err := s.core.GetObject(ctx, s.o.Bucket, name, o)
 	if err != nil {
 		if minio.ToErrorResponse(err).StatusCode == http.StatusRequestedRangeNotSatisfiable {
-			err = io.ErrUnexpectedEOF
+			return s.readEnd(ctx, key, off, n)
 		}
 		return nil, fmt.Errorf("%s: %w", key, s3Error(err))
 	}
@@ -219,6 +238,20 @@ func (s *S3) Read(ctx context.Context, key string, off, n int64) (io.ReadCloser,
 		n = info.Size // of what is sent
 	}
 	return &exactly{&named{r, key}, n, r}, nil
+}
+
+// readEnd is what to return of an object that has no byte at off.
+func (s *S3) readEnd(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
+	if n < 0 {
+		st, err := s.Stat(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if st.Size == off {
+			return http.NoBody, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", key, io.ErrUnexpectedEOF)
 }
 
 // named says in its errors what is read, and of which kind they are.
@@ -271,6 +304,9 @@ func (s *S3) List(ctx context.Context, prefix, after string) iter.Seq2[Info, err
 			if !yield(Info{Key: key, Size: obj.Size}, nil) {
 				return
 			}
+		}
+		if err := ctx.Err(); err != nil { // the client ends a list without saying so
+			yield(Info{}, fmt.Errorf("list %s: %w", prefix, err))
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -99,6 +100,46 @@ func TestAStoreThatIgnoresAConditionIsUnfit(t *testing.T) {
 	}
 }
 
+func TestAConditionThatIsLostOnTheWayMakesAStoreUnfit(t *testing.T) {
+	s := miniotest.Start(t)
+	p := newProxy(t, s)
+	through, straight := openURL(t, s.URLAt(p.URL, "p")), openURL(t, s.URL("p"))
+	for _, header := range []string{"If-None-Match", "If-Match"} {
+		before := p.hits.Load()
+		// A header is signed and cannot be taken away: what it forbids is made to hold.
+		p.breakWith(func(_ http.ResponseWriter, r *http.Request) bool {
+			key := strings.TrimPrefix(r.URL.Path, "/"+miniotest.Bucket+"/p/")
+			if r.Method != http.MethodPut || r.Header.Get(header) == "" {
+				return false
+			}
+			p.hits.Add(1)
+			if err := straight.Delete(r.Context(), key); err != nil {
+				t.Error(err)
+			}
+			if header == "If-Match" { // and the ETag is that of the content
+				was, err := straight.Create(r.Context(), key, bucket.BytesBody([]byte("first")))
+				if err != nil || strings.Trim(r.Header.Get(header), `"`) != string(was.Version) {
+					t.Errorf("%s: %+v, %v", r.Header.Get(header), was, err)
+				}
+			}
+			return false
+		})
+		if err := bucket.Probe(t.Context(), through); !errors.Is(err, bucket.ErrUnfit) || !strings.Contains(err.Error(), "("+header) {
+			t.Errorf("%s lost: %v", header, err)
+		}
+		if p.hits.Load() < before+2 {
+			t.Errorf("%s: %d were lost", header, p.hits.Load()-before)
+		}
+	}
+	p.breakWith(nil)
+	if err := bucket.Probe(t.Context(), through); err != nil {
+		t.Error(err)
+	}
+	for info, err := range straight.List(t.Context(), "", "") {
+		t.Errorf("a probe left %s, %v", info.Key, err)
+	}
+}
+
 func TestAStoreThatRefusesSaysWhatToDo(t *testing.T) {
 	s := miniotest.Start(t)
 	if _, err := bucket.Open(t.Context(), strings.Replace(s.URL("p"), "archive/", "nothing/", 1)); !errors.Is(err, bucket.ErrRefused) || !strings.Contains(err.Error(), "no such bucket") {
@@ -182,6 +223,7 @@ func TestAnUploadThatIsBrokenOffIsWholeOrNotThere(t *testing.T) {
 				return false
 			}
 			_, _ = r.Body.Read(make([]byte, 100_000)) // some of it
+			p.hits.Add(1)
 			panic(http.ErrAbortHandler)
 		}, "unavailable"},
 	} {
@@ -189,10 +231,10 @@ func TestAnUploadThatIsBrokenOffIsWholeOrNotThere(t *testing.T) {
 		before := p.hits.Load()
 		body := bucket.BytesBody(content)
 		_, err := through.Create(t.Context(), "broken/"+name, body)
-		if kind := bucket.KindOf(err); kind != c.kind && !(name == "cut" && kind == "other") {
+		if kind := bucket.KindOf(err); kind != c.kind {
 			t.Errorf("%s: %q: %v", name, kind, err)
 		}
-		if name != "cut" && p.hits.Load() == before {
+		if p.hits.Load() == before {
 			t.Errorf("%s was not felt", name)
 		}
 		if _, err := straight.Stat(t.Context(), "broken/"+name); !errors.Is(err, bucket.ErrNotFound) {
@@ -204,6 +246,48 @@ func TestAnUploadThatIsBrokenOffIsWholeOrNotThere(t *testing.T) {
 		}
 		if err := bucket.Confirm(t.Context(), straight, "broken/"+name, body); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestAReadThatIsBrokenOffIsAnErrorAndUnavailable(t *testing.T) {
+	s := miniotest.Start(t)
+	p := newProxy(t, s)
+	b := openURL(t, s.URLAt(p.URL, "p"))
+	if _, err := b.Create(t.Context(), "x", bucket.BytesBody(make([]byte, 1000))); err != nil {
+		t.Fatal(err)
+	}
+	for what, cut := range map[string]func(w http.ResponseWriter){
+		"before the answer": func(http.ResponseWriter) {},
+		"in the body": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Length", "1000")
+			w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
+			w.Header().Set("ETag", `"x"`)
+			_, _ = w.Write(make([]byte, 500))
+			_ = http.NewResponseController(w).Flush() // the client has seen it when the cut comes
+		},
+	} {
+		before := p.hits.Load()
+		p.breakWith(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodGet {
+				return false
+			}
+			cut(w)
+			p.hits.Add(1)
+			panic(http.ErrAbortHandler)
+		})
+		for _, n := range []int64{-1, 1000} {
+			r, err := b.Read(t.Context(), "x", 0, n)
+			if err == nil {
+				_, err = io.ReadAll(r)
+				err = errors.Join(err, r.Close())
+			}
+			if bucket.KindOf(err) != "unavailable" {
+				t.Errorf("%d bytes, cut %s: %q: %v", n, what, bucket.KindOf(err), err)
+			}
+		}
+		if p.hits.Load() < before+2 { // HTTP may ask again over a new connection
+			t.Errorf("cut %s: %d were felt", what, p.hits.Load()-before)
 		}
 	}
 }
@@ -264,7 +348,7 @@ func (k *killer) ReadAt(p []byte, off int64) (int, error) {
 func TestAServerThatSaysNothingIsATimeout(t *testing.T) {
 	s := miniotest.Start(t)
 	b, err := bucket.OpenS3(t.Context(), bucket.S3Options{
-		Endpoint: s.Addr, Insecure: true, Region: "us-east-1", Bucket: miniotest.Bucket, PathStyle: true, Stall: 300 * time.Millisecond,
+		Endpoint: s.Addr, Insecure: true, Region: "us-east-1", Bucket: miniotest.Bucket, PathStyle: true, Stall: 2 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -41,7 +43,7 @@ func newTransport(o *S3Options) (*http.Transport, error) {
 	return t, nil
 }
 
-// staller dials connections on which every read and write must move a byte in time.
+// staller dials connections on which a byte must move in time, one way or the other.
 type staller struct{ after time.Duration }
 
 func (s staller) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -50,19 +52,31 @@ func (s staller) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	return &stalling{c, s.after}, nil
+	return &stalling{Conn: c, after: s.after, dialled: time.Now()}, nil
 }
 
+// stalling is such a connection. HTTP waits for the answer while it still sends the body:
+// a read that brings nothing is no stall as long as writes move.
 type stalling struct {
 	net.Conn
-	after time.Duration
+	after   time.Duration
+	dialled time.Time
+	wrote   atomic.Int64 // when the last write moved: time since dialled
 }
 
 func (s *stalling) Read(p []byte) (int, error) {
-	if err := s.SetReadDeadline(time.Now().Add(s.after)); err != nil {
-		return 0, err
+	from := time.Since(s.dialled)
+	for {
+		if err := s.SetReadDeadline(s.dialled.Add(from + s.after)); err != nil {
+			return 0, err
+		}
+		n, err := s.Conn.Read(p)
+		wrote := time.Duration(s.wrote.Load())
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || wrote <= from {
+			return n, err
+		}
+		from = wrote
 	}
-	return s.Conn.Read(p)
 }
 
 func (s *stalling) Write(p []byte) (n int, err error) {
@@ -74,6 +88,9 @@ func (s *stalling) Write(p []byte) (n int, err error) {
 		var m int
 		m, err = s.Conn.Write(p[n:min(len(p), n+piece)])
 		n += m
+		if m > 0 {
+			s.wrote.Store(int64(time.Since(s.dialled)))
+		}
 	}
 	return n, err
 }
