@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -70,4 +71,32 @@ func bytesText(n int64) string {
 		return fmt.Sprintf("%d B", n)
 	}
 	return fmt.Sprintf("%.1f %cB", v, " kMGTP"[unit])
+}
+
+// sharedBar is a bar that several goroutines draw.
+type sharedBar struct {
+	mu  sync.Mutex
+	bar *progressBar
+}
+
+func newShared(b *progressBar) *sharedBar { return &sharedBar{bar: b} }
+
+func (s *sharedBar) set(done, total int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bar.set(done, total)
+}
+
+// say prints a line above the bar.
+func (s *sharedBar) say(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bar.clear()
+	fmt.Fprintln(s.bar.w, line)
+}
+
+func (s *sharedBar) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bar.clear()
 }
