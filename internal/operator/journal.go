@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	fileName  = "operator.jsonl"
+	// FileName is the file of decisions in the data directory.
+	FileName  = "operator.jsonl"
 	tmpSuffix = ".tmp"
 )
 
@@ -25,6 +26,8 @@ type Options struct {
 	FS     vfs.FS           // vfs.Default
 	Logger *slog.Logger     // discards
 	Now    func() time.Time // time.Now
+	// OnDecide is called after each decision that became durable; it must not wait.
+	OnDecide func()
 }
 
 // EnsureDefaults fills in what is not set.
@@ -37,6 +40,9 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.OnDecide == nil {
+		o.OnDecide = func() {}
 	}
 }
 
@@ -59,7 +65,7 @@ type Journal struct {
 // and returns a *CorruptError for any other that it cannot read.
 func Open(opts Options) (*Journal, error) {
 	opts.EnsureDefaults()
-	j := &Journal{opts: opts, path: opts.FS.PathJoin(opts.Dir, fileName), state: newState()}
+	j := &Journal{opts: opts, path: opts.FS.PathJoin(opts.Dir, FileName), state: newState()}
 	if err := j.replay(); err != nil {
 		return nil, fmt.Errorf("operators' decisions: %w", err)
 	}
@@ -90,8 +96,9 @@ func (j *Journal) Decide(d Decision) error {
 		return fmt.Errorf("write to %s, the decision is not in force: %w", j.path, err)
 	}
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	j.state.apply(&d)
+	j.mu.Unlock()
+	j.opts.OnDecide()
 	return nil
 }
 

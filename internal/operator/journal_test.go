@@ -18,7 +18,7 @@ import (
 
 const dir = "data"
 
-var path = "data/" + fileName
+var path = "data/" + FileName
 
 func newFS(t testing.TB) *vfs.MemFS {
 	t.Helper()

@@ -36,11 +36,12 @@ type archive struct {
 	logger *slog.Logger
 	reg    prometheus.Registerer
 
-	bucket  bucket.Bucket
-	held    *ship.Archive
-	shipper *ship.Shipper
-	disk    *disk.Keeper   // nil before the log is open
-	fetcher *fetch.Fetcher // nil where the archive is a folder
+	bucket    bucket.Bucket
+	held      *ship.Archive
+	shipper   *ship.Shipper
+	decisions *ship.Mirror
+	disk      *disk.Keeper   // nil before the log is open
+	fetcher   *fetch.Fetcher // nil where the archive is a folder
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -157,6 +158,7 @@ func (a *archive) start(log *segmentlog.Log) {
 		}
 	})
 	a.running.Go(func() { a.held.Keep(ctx, log) })
+	a.running.Go(func() { a.decisions.Run(ctx) })
 	if a.disk != nil {
 		a.running.Go(func() { a.disk.Run(ctx) })
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -211,4 +212,33 @@ func dialAt(t *testing.T, s *stage, cursor uint64) *websocket.Conn {
 	}
 	_ = resp.Body.Close() // the socket is c's
 	return c
+}
+
+func TestDecisionsOutliveTheDataDirectory(t *testing.T) {
+	s := newStage(t)
+	s.cfg.AdminPasswords = []string{"secret"}
+	s.cfg.Archive.URL, s.cfg.Archive.NewStream = "file://"+t.TempDir(), true
+	s.cfg.Archive.TakeOver, s.cfg.Archive.Watch = true, time.Millisecond
+	a := s.net.Host(0).Account(0)
+	s.start()
+	s.steps(200)
+	s.caughtUp()
+	if code := s.admin("repo/takeDown", `{"did":"`+a.DID+`"}`); code != http.StatusOK {
+		t.Fatalf("HTTP %d", code)
+	}
+	until(t, "the decision to be in the archive", func() bool {
+		b, err := ship.ReadMirrored(t.Context(), s.archive.bucket, ship.OperatorKey)
+		return err == nil && strings.Contains(string(b), a.DID)
+	})
+	s.shipped()
+	s.stop()
+	if err := os.RemoveAll(s.cfg.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	defer s.stop()
+	until(t, "the decision to be in force", func() bool { return s.effective(a.DID) == takenDown })
+	if got := s.Takedowns(); len(got) != 1 || got[0] != a.DID {
+		t.Errorf("taken down: %v", got)
+	}
 }

@@ -94,7 +94,7 @@ func (r *Relay) start(ctx context.Context) error {
 	r.replay = replay.NewServer(replay.Options{
 		Log: r.events, Ring: ring, Logger: r.log, Registerer: r.reg, ServerHeader: config.ServerName(),
 	})
-	if err := r.openIntake(); err != nil {
+	if err := r.openIntake(ctx); err != nil {
 		return err
 	}
 	if err := r.listen(); err != nil {
@@ -142,7 +142,7 @@ func (r *Relay) openLog() (*replay.Ring, error) {
 }
 
 // openIntake prepares the reading of hosts, which begins in the background.
-func (r *Relay) openIntake() error {
+func (r *Relay) openIntake(ctx context.Context) error {
 	var err error
 	r.resolver, err = identity.New(identity.Options{
 		PLCHosts: r.cfg.PLCHosts, PLCRate: r.cfg.Identity.PLCRate, CacheBytes: r.cfg.Identity.CacheBytes,
@@ -152,7 +152,7 @@ func (r *Relay) openIntake() error {
 	if err != nil {
 		return err
 	}
-	if r.journal, err = operator.Open(operator.Options{Dir: r.cfg.DataDir, Logger: r.log}); err != nil {
+	if err := r.openJournal(ctx); err != nil {
 		return err
 	}
 	if err := r.openCrawler(); err != nil {
