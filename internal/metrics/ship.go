@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/cistern-archive/cistern/segmentlog/bucket"
 	"github.com/cistern-archive/cistern/segmentlog/fetch"
 	"github.com/cistern-archive/cistern/segmentlog/ship"
 )
@@ -36,6 +37,7 @@ func FetchEvents(reg prometheus.Registerer) fetch.Events {
 	requests := f.NewCounter(prometheus.CounterOpts{Name: "cistern_archive_reads_total", Help: "Requests that they took."})
 	seconds := f.NewCounter(prometheus.CounterOpts{Name: "cistern_archive_read_seconds_total", Help: "Time that those requests took."})
 	failures := f.NewCounterVec(prometheus.CounterOpts{Name: "cistern_archive_read_failures_total", Help: "Requests that failed, by kind."}, []string{"kind"})
+	hits := f.NewCounter(prometheus.CounterOpts{Name: "cistern_archive_cached_bytes_total", Help: "Bytes of the bucket's objects that were read from the local cache."})
 	uncached := f.NewCounter(prometheus.CounterOpts{Name: "cistern_archive_uncached_total", Help: "Parts that the local cache could not take."})
 	return fetch.Events{
 		Fetched: func(n int64, took time.Duration) {
@@ -43,8 +45,9 @@ func FetchEvents(reg prometheus.Registerer) fetch.Events {
 			requests.Inc()
 			seconds.Add(took.Seconds())
 		},
-		Failed:   func(kind string) { failures.WithLabelValues(kind).Inc() },
-		Uncached: func(error) { uncached.Inc() },
+		Hit:      func(n int64) { hits.Add(float64(n)) },
+		Failed:   func(_ string, err error) { failures.WithLabelValues(bucket.KindOf(err)).Inc() },
+		Uncached: func(int64, error) { uncached.Inc() },
 	}
 }
 

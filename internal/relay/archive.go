@@ -99,11 +99,8 @@ func (a *archive) tryAttach(ctx context.Context, cfg *config.Config) (err error)
 	}
 	if _, local := a.bucket.(*bucket.Dir); !local && a.fetcher == nil {
 		o := fetch.Options{
-			Bucket: a.bucket, Dir: filepath.Join(cfg.DataDir, cacheFolder), CacheBytes: a.cfg.CacheBytes, Logger: a.logger, Events: metrics.FetchEvents(a.reg),
-		}
-		o.EnsureDefaults()
-		if a.cfg.ReadBytes > 0 {
-			o.Limit = fetch.NewLimit(a.cfg.ReadBytes, o.PartBytes)
+			Bucket: a.bucket, Dir: filepath.Join(cfg.DataDir, cacheFolder), CacheBytes: a.cfg.CacheBytes,
+			Rate: a.cfg.ReadBytes, Logger: a.logger, Events: metrics.FetchEvents(a.reg),
 		}
 		if a.fetcher, err = fetch.New(o); err != nil {
 			return err

@@ -1,20 +1,21 @@
-// Package fetch reads the objects of a bucket in parts, for many readers at once:
+// Package fetch reads large objects of a bucket in parts, for many readers at once.
 //
-//	reader ──► Object.ReadAt ──► part on disk? ──► copy
-//	                              │ no
-//	                              ▼
-//	              one request for all who want the part ──► rate ──► bucket
-//	                              │
-//	                              └► read ahead: the parts after it, side by side
+// A Fetcher keeps the parts that it read in a folder, up to a number of bytes, and
+// drops the least recently used. Readers that want the same part share one request. A
+// reader that goes from part to part has the next ones fetched before it asks.
 //
-// An object never changes (bucket.Bucket.Create), so a part is as good as the object.
-// Parts are files in a folder under a byte budget; the least recently used go first, and
-// none while it is read. The cache proves nothing: who reads checks what it got, and
-// calls Forget to read once more.
+// It is no copy of the bucket: the folder begins empty and goes with the Fetcher. It
+// checks no bytes: whoever finds them wrong calls Forget and reads once more. It writes
+// nothing to the bucket, and the objects that it reads must never change.
 //
-// Invariants:
-//   - For one part at most one request is under way.
-//   - The parts on disk are at most CacheBytes and those that are being read; a part that
-//     cannot be kept is served from memory.
-//   - An error is returned to those who wait for the part, and never kept.
+// What always holds:
+//
+//   - The files in the folder are at most CacheBytes long together, but for parts that
+//     are just being exchanged: at most MaxRequests more.
+//   - At most MaxRequests part buffers are in memory, and so many requests are made.
+//   - A part that is being read is not removed.
+//   - Readers are served in the order in which they began to wait. Read-ahead goes only
+//     when no reader waits and never takes the last request, so a reader waits for at
+//     most one part of it.
+//   - An error is for those that wait for it; it is not kept.
 package fetch
