@@ -71,3 +71,13 @@ func (s *Store) Get(key []byte, f func(value []byte) error) (found bool, err err
 	}
 	return true, s.health.check(err)
 }
+
+// Bytes is about how much disk the store takes, 0 when it has ended.
+func (s *Store) Bytes() int64 {
+	s.use.RLock()
+	defer s.use.RUnlock()
+	if s.health.end() != nil {
+		return 0
+	}
+	return int64(s.db.Metrics().DiskSpaceUsage())
+}

@@ -23,6 +23,8 @@ type Archive struct {
 	ReadBytes  int64  // bytes a second from the archive for all who read, 0 for no limit
 	CacheSize  string // as given
 	CacheBytes int64  // disk for parts of segments that were read from the archive
+	// CheckpointEvery is how often derived state is copied to the archive, 0 for never.
+	CheckpointEvery time.Duration
 	// Watch is how long a lease must not be renewed before it is taken over, 0 for the
 	// 20 s of the format. It has no flag: a shorter one is for tests.
 	Watch time.Duration
@@ -46,6 +48,10 @@ func (a *Archive) flags() []cli.Flag {
 		&cli.StringFlag{
 			Name: "ship-rate-limit", Usage: "bytes a second to the archive, such as 20MiB; 0 for no limit", Value: "0",
 			Sources: env("ship-rate-limit"), Destination: &a.ShipRate,
+		},
+		&cli.DurationFlag{
+			Name: "checkpoint-every", Usage: "copy derived state to the archive this often, so that a lost disk is restored without reading the whole log; 0 for never", Value: 24 * time.Hour,
+			Sources: env("checkpoint-every"), Destination: &a.CheckpointEvery,
 		},
 		&cli.StringFlag{
 			Name: "downloads", Usage: "on or off: serve the archive's files at /archive/", Value: "on", Sources: env("downloads"), Destination: &a.Downloads,
@@ -87,6 +93,9 @@ const minArchiveCache = 64 << 20
 const minDiskBudget = 1 << 30
 
 func (a *Archive) validate() (err error) {
+	if a.CheckpointEvery != 0 && a.CheckpointEvery < time.Minute {
+		return fmt.Errorf("--checkpoint-every %s is below a minute", a.CheckpointEvery)
+	}
 	if a.Downloads != "on" && a.Downloads != "off" {
 		return fmt.Errorf("--downloads %q is neither on nor off", a.Downloads)
 	}

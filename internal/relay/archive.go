@@ -144,8 +144,8 @@ func (a *archive) budget(log *segmentlog.Log, dataDir string) {
 	a.disk = disk.NewKeeper(o)
 }
 
-// start ships what is sealed and renews the lease.
-func (a *archive) start(log *segmentlog.Log) {
+// start ships what is sealed, renews the lease, and does more until stop.
+func (a *archive) start(log *segmentlog.Log, more func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel = cancel
 	metrics.ShipGauges(a.reg, a.shipper, time.Now)
@@ -156,6 +156,7 @@ func (a *archive) start(log *segmentlog.Log) {
 	})
 	a.running.Go(func() { a.held.Keep(ctx, log) })
 	a.running.Go(func() { a.decisions.Run(ctx) })
+	a.running.Go(func() { more(ctx) })
 	if a.disk != nil {
 		a.running.Go(func() { a.disk.Run(ctx) })
 	}

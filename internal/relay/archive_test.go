@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"strconv"
@@ -240,5 +242,44 @@ func TestDecisionsOutliveTheDataDirectory(t *testing.T) {
 	until(t, "the decision to be in force", func() bool { return s.effective(a.DID) == takenDown })
 	if got := s.Takedowns(); len(got) != 1 || got[0] != a.DID {
 		t.Errorf("taken down: %v", got)
+	}
+}
+
+func TestARestoredRelayTakesItsIndexFromACheckpoint(t *testing.T) {
+	s := newStage(t)
+	s.cfg.SegmentAge = 20 * time.Millisecond
+	s.cfg.Archive.URL, s.cfg.Archive.NewStream = "file://"+t.TempDir(), true
+	s.cfg.Archive.TakeOver, s.cfg.Archive.Watch = true, time.Millisecond
+	seen := map[uint64][]byte{}
+	s.start()
+	s.steps(300)
+	s.caughtUp()
+	s.everyEventOnce(seen)
+	var seq uint64
+	until(t, "the index to have applied something", func() bool {
+		var err error
+		if seq, err = s.checkpoint(t.Context()); err != nil { // waits until it is shipped
+			t.Fatal(err)
+		}
+		return seq > 0
+	})
+	s.steps(100)
+	s.caughtUp()
+	s.shipped()
+	s.stop()
+	if err := os.RemoveAll(s.cfg.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	var err error
+	if s.Relay, err = Start(t.Context(), s.cfg, slog.New(slog.NewTextHandler(&said, nil))); err != nil {
+		t.Fatal(err)
+	}
+	s.steps(100)
+	s.caughtUp()
+	s.everyEventOnce(seen)
+	s.stop()
+	if want := fmt.Sprintf(`msg="the index was restored from a checkpoint of the archive" seq=%d`, seq); !strings.Contains(said.String(), want) {
+		t.Errorf("it was not restored: %s", said.String())
 	}
 }

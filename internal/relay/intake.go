@@ -40,6 +40,8 @@ type intake struct {
 	options func(*ingest.Options)               // fills in what does not come from the index
 	reg     atomic.Pointer[prometheus.Registry] // of the present run
 	current atomic.Pointer[running]
+	// restore may fill an index that is not there; nil for not.
+	restore func(ctx context.Context, dir string) error
 	// begin adds hosts; end is called before reading ends, and may be nil with an error.
 	begin func(ctx context.Context, r *running, positions []ingest.Position) (end func(), err error)
 
@@ -100,6 +102,11 @@ func (in *intake) supervise(ctx context.Context) {
 // something that it stands on fails.
 func (in *intake) run(ctx context.Context) (err error) {
 	stream, tip := in.log.Stream(), in.log.Tip()
+	if in.restore != nil && tip > 0 {
+		if err := in.restore(ctx, in.dir); err != nil {
+			return fmt.Errorf("restore the index: %w", err)
+		}
+	}
 	x, err := index.Open(index.Options{
 		Dir: in.dir, Logger: in.logger, Stream: stream.ID, Tip: tip, Epochs: stream.Epochs,
 	})

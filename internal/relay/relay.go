@@ -100,7 +100,7 @@ func (r *Relay) start(ctx context.Context) error {
 	if err := r.listen(); err != nil {
 		return err
 	}
-	r.archive.start(r.events)
+	r.archive.start(r.events, r.keepCheckpoints)
 	r.watch.Go(r.watchFailures)
 	r.intake.start()
 	r.log.Info("cistern is running", "version", config.Version, "stream", r.events.Stream().ID, "tip", r.events.Tip(),
@@ -167,7 +167,7 @@ func (r *Relay) openIntake(ctx context.Context) error {
 		o.Resolver, o.UserAgent, o.Lenient = r.resolver, config.ServerName(), r.cfg.Verify == "lenient"
 		o.Observer, o.Rates, o.AccountLimit = r.crawler, r.crawler.Rates, r.crawler.AccountLimit
 	}
-	r.intake.begin = r.beginCrawl
+	r.intake.begin, r.intake.restore = r.beginCrawl, r.restoreIndex
 	return nil
 }
 
