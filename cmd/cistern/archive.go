@@ -25,7 +25,7 @@ func archiveCommand() *cli.Command {
 		Name: "archive", Usage: "list, read, verify and prove sealed segments: files, directories, http(s) URLs",
 		Commands: []*cli.Command{
 			archiveVerifyCommand(), archiveProveCommand(), archiveCheckProofCommand(),
-			archiveListCommand(), archiveInspectCommand(), archiveCatCommand(), archivePullCommand(),
+			archiveListCommand(), archiveInspectCommand(), archiveCatCommand(), archivePullCommand(), archiveReseedCommand(),
 		},
 	}
 }

@@ -31,6 +31,9 @@ type Options struct {
 	FS     vfs.FS // vfs.Default
 	// NewStream allows a stream to be begun in an archive that has none.
 	NewStream bool
+	// Reseed allows the stream of a data directory to be begun again in an archive that is
+	// empty, although it was archived elsewhere before.
+	Reseed bool
 	// TakeOver takes the log from another holder.
 	TakeOver bool
 	// InitialSeq is the first number of a stream that is begun.
@@ -200,6 +203,10 @@ func (a *attaching) mayBegin(ctx context.Context) error {
 	switch {
 	case what != "is empty":
 		return fmt.Errorf("%w: %s %s: give the right archive, or restore that file", ErrNoStream, o.Bucket, what)
+	case o.Reseed && a.local.Stream == nil:
+		return fmt.Errorf("%w: %s holds no stream that could be uploaded", ErrNoStream, o.Dir)
+	case o.Reseed:
+		return nil
 	case a.me.Stream != "":
 		return fmt.Errorf("%w: %s %s, but %s was archived in %s before: give the right archive, or upload what is local with `cistern archive reseed`",
 			ErrNoStream, o.Bucket, what, o.Dir, a.me.Archive)

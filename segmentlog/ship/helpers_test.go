@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/cistern-archive/cistern/segmentlog"
+	"github.com/cistern-archive/cistern/segmentlog/fetch"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,6 +27,7 @@ type writer struct {
 	t       testing.TB
 	dir     string
 	archive *Archive
+	fetcher atomic.Pointer[fetch.Fetcher] // of benchmarks
 	log     *segmentlog.Log
 	shipper *Shipper
 
