@@ -173,6 +173,9 @@ func (s *Server) parse(r *http.Request) (start, int, error) {
 // outdated says what a consumer should know whose cursor stands where an epoch ended and
 // its last numbers were lost, "" for any other cursor.
 func outdated(s segmentlog.Stream, cursor uint64) string {
+	if cursor < s.TrimmedThrough {
+		return fmt.Sprintf("cursor %d is older than what is kept: the log was trimmed through seq %d", cursor, s.TrimmedThrough)
+	}
 	for _, e := range s.Epochs[1:] {
 		if cursor > e.PrevLastSeq && cursor < e.FirstSeq {
 			return fmt.Sprintf("cursor %d names what was lost: the log holds nothing from seq %d to %d (epoch %d begins after it); what hosts sent then comes again under new numbers",

@@ -290,3 +290,40 @@ func TestAStreamKeepsOfAnEpochWhatTheNextOnesSay(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatWasTrimmedIsNotThereAfterAStart(t *testing.T) {
+	o := diskOptions(t)
+	l := sealedLog(t, &o, 200)
+	files := l.Sealed(0)
+	through := files[1].Name.LastSeq
+	stream := l.Stream()
+	mustClose(t, l)
+	stream.TrimmedThrough = through // the archive says so, and the files are still there
+	o.Stream = &stream
+	for range 2 {
+		l = mustOpen(t, o)
+		if l.Oldest() != through+1 || len(readAll(t, l, 0)) != 200-int(through) || l.Stream().TrimmedThrough != through {
+			t.Errorf("the log begins at %d, with %d events", l.Oldest(), len(readAll(t, l, 0)))
+		}
+		mustClose(t, l)
+		o.Stream = nil // the data directory remembers
+	}
+	if _, err := os.Stat(files[0].Path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there: %v", files[0].Path, err)
+	}
+}
+
+func TestATrimIsSeenByReadersAtOnce(t *testing.T) {
+	o := diskOptions(t)
+	l := sealedLog(t, &o, 200)
+	defer mustClose(t, l)
+	through := l.Sealed(0)[2].Name.LastSeq
+	for range 2 {
+		if err := l.Trim(through); err != nil {
+			t.Fatal(err)
+		}
+		if recs := readAll(t, l, 0); recs[0].Seq != through+1 || l.Oldest() != through+1 || len(recs) != 200-int(through) {
+			t.Errorf("%d events from %d on", len(recs), recs[0].Seq)
+		}
+	}
+}

@@ -137,3 +137,32 @@ func (l *Log) Closed() int {
 	}
 	return n
 }
+
+// Trim takes the beginning of the log away, up to a seq that is the last of a sealed
+// segment: readers no longer find it, and local files of it are removed. What the archive
+// has of it is its owner's to remove.
+func (l *Log) Trim(through uint64) error {
+	var gone []string
+	l.changeFiles(func(files []part) []part {
+		for len(files) > 1 && files[0].finalSeq() <= through {
+			if _, hot := files[0].(*hotFile); hot {
+				break
+			}
+			if s, ok := files[0].(*sealedFile); ok {
+				gone = append(gone, s.path)
+			}
+			files = files[1:]
+		}
+		if len(files) > 0 {
+			l.oldest.Store(files[0].firstSeq())
+		}
+		return files
+	})
+	l.trimmed.Store(max(l.trimmed.Load(), through))
+	for _, path := range gone {
+		if err := l.opts.FS.Remove(path); err != nil {
+			return fmt.Errorf("trim: %w", err)
+		}
+	}
+	return nil
+}

@@ -37,6 +37,7 @@ type Log struct {
 	oldest   atomic.Uint64          // first seq of the log, 0 for an empty log
 	reserved atomic.Uint64
 	ceiling  atomic.Uint64 // 0 for none
+	trimmed  atomic.Uint64 // of the stream: what was removed since it was opened
 
 	mu        sync.Mutex
 	room      sync.Cond // pending shrank, or the log stopped
@@ -68,7 +69,11 @@ type Log struct {
 }
 
 // Stream returns the stream's identity.
-func (l *Log) Stream() Stream { return *l.stream }
+func (l *Log) Stream() Stream {
+	s := *l.stream
+	s.TrimmedThrough = max(s.TrimmedThrough, l.trimmed.Load())
+	return s
+}
 
 // Tip returns the last durable seq, 0 for an empty log.
 func (l *Log) Tip() uint64 { return l.tip.Load() }

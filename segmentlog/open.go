@@ -88,6 +88,9 @@ func (l *Log) load() error {
 		return err
 	}
 	rec.stream, sealed.stream = l.stream, l.stream
+	if segments, err = sealed.dropTrimmed(segments); err != nil {
+		return err
+	}
 	if err := sealed.read(segments); err != nil {
 		return adviseOnDamage(err)
 	}

@@ -51,6 +51,21 @@ func (r *sealedRecovery) list() ([]SegmentName, error) {
 	return names, nil
 }
 
+// dropTrimmed removes the segments that a trim left, and returns the others.
+func (r *sealedRecovery) dropTrimmed(names []SegmentName) ([]SegmentName, error) {
+	var kept []SegmentName
+	for _, n := range names {
+		if n.LastSeq > r.stream.TrimmedThrough {
+			kept = append(kept, n)
+			continue
+		}
+		if err := r.opts.FS.Remove(r.opts.FS.PathJoin(r.dir, n.String())); err != nil {
+			return nil, fmt.Errorf("remove what was trimmed: %w", err)
+		}
+	}
+	return kept, nil
+}
+
 // newestGenerations sorts names by first seq and leaves out those that a higher
 // generation covers.
 func newestGenerations(names []SegmentName) ([]SegmentName, error) {

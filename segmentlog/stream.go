@@ -25,6 +25,8 @@ type Stream struct {
 	Version int     `json:"version"`
 	ID      string  `json:"stream"` // 32 lower-case hex digits, random
 	Epochs  []Epoch `json:"epochs"`
+	// TrimmedThrough is the last seq that was of the log and was removed, 0 for none.
+	TrimmedThrough uint64 `json:"trimmed_through,omitempty"`
 }
 
 // NewStream returns a stream with a new random id, whose first epoch begins at
@@ -87,7 +89,7 @@ func (s *Stream) Kept(epoch uint64) (first, last uint64, ok bool) {
 // Keeps says whether the segment is of the log.
 func (s *Stream) Keeps(n SegmentName) bool {
 	first, last, ok := s.Kept(n.Epoch)
-	return ok && n.FirstSeq >= first && n.LastSeq <= last
+	return ok && n.FirstSeq >= first && n.LastSeq <= last && n.LastSeq > s.TrimmedThrough
 }
 
 // Continues says whether s is old with no epoch or more added at its end.

@@ -39,7 +39,7 @@ func openStream(fs vfs.FS, dir string, wanted *Stream, firstSeq uint64, create b
 	case err == nil && !wanted.Continues(s):
 		return nil, fmt.Errorf("%s is of stream %s in epoch %d, which does not lead to epoch %d of stream %s",
 			fs.PathJoin(dir, streamFile), s.ID, s.Current().Epoch, wanted.Current().Epoch, wanted.ID)
-	case err == nil && len(s.Epochs) == len(wanted.Epochs):
+	case err == nil && len(s.Epochs) == len(wanted.Epochs) && s.TrimmedThrough >= wanted.TrimmedThrough:
 		return s, nil
 	}
 	// The log's folders must survive before the first event can.

@@ -23,6 +23,8 @@ type Archive struct {
 	ReadBytes  int64  // bytes a second from the archive for all who read, 0 for no limit
 	CacheSize  string // as given
 	CacheBytes int64  // disk for parts of segments that were read from the archive
+	// Retention is how long the log is kept, 0 for ever.
+	Retention time.Duration
 	// CheckpointEvery is how often derived state is copied to the archive, 0 for never.
 	CheckpointEvery time.Duration
 	// Watch is how long a lease must not be renewed before it is taken over, 0 for the
@@ -48,6 +50,10 @@ func (a *Archive) flags() []cli.Flag {
 		&cli.StringFlag{
 			Name: "ship-rate-limit", Usage: "bytes a second to the archive, such as 20MiB; 0 for no limit", Value: "0",
 			Sources: env("ship-rate-limit"), Destination: &a.ShipRate,
+		},
+		&cli.DurationFlag{
+			Name: "retention", Usage: "remove events from the log and the archive this long after they were witnessed, such as 720h; 0 keeps them for ever",
+			Sources: env("retention"), Destination: &a.Retention,
 		},
 		&cli.DurationFlag{
 			Name: "checkpoint-every", Usage: "copy derived state to the archive this often, so that a lost disk is restored without reading the whole log; 0 for never", Value: 24 * time.Hour,
@@ -93,6 +99,9 @@ const minArchiveCache = 64 << 20
 const minDiskBudget = 1 << 30
 
 func (a *Archive) validate() (err error) {
+	if a.Retention != 0 && a.Retention < time.Hour {
+		return fmt.Errorf("--retention %s is below an hour", a.Retention)
+	}
 	if a.CheckpointEvery != 0 && a.CheckpointEvery < time.Minute {
 		return fmt.Errorf("--checkpoint-every %s is below a minute", a.CheckpointEvery)
 	}

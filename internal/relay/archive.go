@@ -26,6 +26,8 @@ const (
 	attachRetry = 5 * time.Second
 	// stopArchive bounds what a shutdown waits for the store.
 	stopArchive = 2 * time.Second
+	// trimEvery is how often the log is trimmed to its retention.
+	trimEvery = 10 * time.Minute
 	// cacheFolder holds parts of segments that were read from the archive.
 	cacheFolder = "cache"
 )
@@ -157,8 +159,33 @@ func (a *archive) start(log *segmentlog.Log, more func(context.Context)) {
 	a.running.Go(func() { a.held.Keep(ctx, log) })
 	a.running.Go(func() { a.decisions.Run(ctx) })
 	a.running.Go(func() { more(ctx) })
+	if a.cfg.Retention > 0 {
+		a.running.Go(func() { a.trim(ctx) })
+	}
 	if a.disk != nil {
 		a.running.Go(func() { a.disk.Run(ctx) })
+	}
+}
+
+// trim keeps the log to its retention until ctx ends.
+func (a *archive) trim(ctx context.Context) {
+	tick := time.NewTicker(trimEvery)
+	defer tick.Stop()
+	for {
+		n, err := a.shipper.Trim(ctx, time.Now().Add(-a.cfg.Retention))
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			a.logger.Warn("the log could not be trimmed; it is tried again", "err", err, "again_in", trimEvery)
+		case n > 0:
+			a.logger.Info("the log was trimmed", "segments", n, "through", a.held.Stream().TrimmedThrough)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cistern-archive/cistern/segmentlog"
@@ -23,8 +24,8 @@ type Archive struct {
 	log    *slog.Logger
 	now    func() time.Time
 	every  time.Duration
-	stream segmentlog.Stream
-	found  *Inventory // as it was attached
+	stream atomic.Pointer[segmentlog.Stream] // replaced, never changed
+	found  *Inventory                        // as it was attached
 
 	mu      sync.Mutex // who writes the lease
 	lease   Lease
@@ -36,14 +37,16 @@ type Archive struct {
 }
 
 func newArchive(a *attaching, v *Inventory) *Archive {
-	return &Archive{
-		b: a.o.Bucket, log: a.log, now: a.o.Now, every: a.o.Renew, stream: *a.stream, found: v,
+	x := &Archive{
+		b: a.o.Bucket, log: a.log, now: a.o.Now, every: a.o.Renew, found: v,
 		lease: *a.lease, version: a.lv, lost: make(chan struct{}),
 	}
+	x.stream.Store(a.stream)
+	return x
 }
 
-// Stream is the log's stream as the archive has it.
-func (a *Archive) Stream() *segmentlog.Stream { return &a.stream }
+// Stream is the log's stream as the archive has it; do not change it.
+func (a *Archive) Stream() *segmentlog.Stream { return a.stream.Load() }
 
 // Inventory is what the archive held when it was attached.
 func (a *Archive) Inventory() *Inventory { return a.found }

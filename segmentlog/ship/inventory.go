@@ -208,9 +208,10 @@ func (v *Inventory) arrange(s *segmentlog.Stream) error {
 	var all []Entry
 	for _, c := range v.days {
 		for i := range c.entries {
-			if e := &c.entries[i]; s.Keeps(e.Name) {
+			switch e := &c.entries[i]; {
+			case s.Keeps(e.Name):
 				all = append(all, *e)
-			} else {
+			case e.Name.LastSeq > s.TrimmedThrough: // else it is about to be removed
 				v.Foreign = append(v.Foreign, e.Key())
 			}
 		}

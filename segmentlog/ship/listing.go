@@ -24,7 +24,7 @@ func (s *Shipper) Catalog(from, to Day) []Entry {
 
 // Find returns the entry of a segment of the log, by its name.
 func (s *Shipper) Find(n segmentlog.SegmentName) (Entry, bool) {
-	if !s.o.Archive.stream.Keeps(n) {
+	if !s.o.Archive.Stream().Keeps(n) {
 		return Entry{}, false
 	}
 	s.mu.Lock()
