@@ -40,7 +40,10 @@ func (s *Store) endUse() error {
 		}
 		closed := make(chan error, 1)
 		go func() { // it outlives the wait only when Pebble hangs
-			s.use.Lock() // it may still be being opened
+			if !s.lockUse() {
+				closed <- s.health.end()
+				return
+			}
 			defer s.use.Unlock()
 			if s.db == nil {
 				closed <- nil
@@ -58,6 +61,22 @@ func (s *Store) endUse() error {
 		}
 	})
 	return s.endErr
+}
+
+// lockUse waits until nobody uses Pebble, which may still be being opened; false when it
+// is stuck and somebody in it for ever. It never stands in line for the lock, since that
+// would keep readers out.
+func (s *Store) lockUse() bool {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !s.use.TryLock() {
+		select {
+		case <-tick.C:
+		case <-s.health.stuck:
+			return false
+		}
+	}
+	return true
 }
 
 // markSpoiled leaves word that the store is damaged. Where even that cannot be

@@ -33,6 +33,9 @@ type health struct {
 	opened    atomic.Bool // pebble.Open has returned
 	abandoned atomic.Bool // Pebble must not be called any more, not even to close
 
+	stuckOnce sync.Once
+	stuck     chan struct{} // closed when Pebble's lock is held for ever: see pebbleLog.Fatalf
+
 	mu       sync.Mutex
 	flushErr error         // of the last flush, which may be none of disk
 	failing  error         // why a flush failed; the next that succeeds clears it
@@ -42,7 +45,7 @@ type health struct {
 }
 
 func newHealth(o *Options, fs *patientFS) *health {
-	return &health{name: o.Name, log: o.Logger, fs: fs, change: make(chan struct{}), ended: make(chan struct{})}
+	return &health{name: o.Name, log: o.Logger, fs: fs, change: make(chan struct{}), ended: make(chan struct{}), stuck: make(chan struct{})}
 }
 
 // changed returns a channel that is closed when Err may return something else.
@@ -181,6 +184,7 @@ func (l pebbleLog) Fatalf(format string, args ...any) {
 	}
 	l.h.abandoned.Store(true)
 	_ = l.h.kill(err) // it is kept
+	l.h.stuckOnce.Do(func() { close(l.h.stuck) })
 	select {}
 }
 

@@ -25,6 +25,9 @@ func (s *Store) Last(k Keys, f func(key, value []byte) error) error {
 }
 
 func (s *Store) walk(k Keys, first, next func(*pebble.Iterator) bool, f func(key, value []byte) error) error {
+	if err := s.health.end(); err != nil { // before the lock, which is of no use then
+		return err
+	}
 	s.use.RLock()
 	defer s.use.RUnlock()
 	if err := s.health.end(); err != nil {
@@ -74,10 +77,13 @@ func (s *Store) Get(key []byte, f func(value []byte) error) (found bool, err err
 
 // Bytes is about how much disk the store takes, 0 when it has ended.
 func (s *Store) Bytes() int64 {
-	s.use.RLock()
-	defer s.use.RUnlock()
-	if s.health.end() != nil {
+	var n int64
+	err := s.guarded(func() error {
+		n = int64(s.db.Metrics().DiskSpaceUsage())
+		return nil
+	})
+	if err != nil {
 		return 0
 	}
-	return int64(s.db.Metrics().DiskSpaceUsage())
+	return n
 }

@@ -2,6 +2,7 @@ package disposable
 
 import (
 	"context"
+	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -20,13 +21,42 @@ func (s *Store) Commit(ctx context.Context, b *pebble.Batch) error {
 			return err
 		}
 	}
-	s.use.RLock()
-	defer s.use.RUnlock()
 	if err := s.Err(); err != nil {
 		return err
 	}
-	s.unwritten += b.Len()
-	return b.Commit(pebble.NoSync)
+	// A copy, since b is its owner's again when this returns, and Pebble may keep what it
+	// commits for ever.
+	own := s.db.NewBatch()
+	err := own.Apply(b, nil)
+	if err == nil {
+		err = s.guarded(func() error { return errors.Join(own.Commit(pebble.NoSync), own.Close()) })
+	}
+	if err == nil {
+		s.unwritten += b.Len()
+	}
+	return err
+}
+
+// guarded calls f, which takes Pebble's own lock, while the store is open and can be
+// written. A store that dies meanwhile may hold that lock for ever (pebbleLog.Fatalf): then
+// f stays where it is, and the reason is returned.
+func (s *Store) guarded(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		s.use.RLock()
+		defer s.use.RUnlock()
+		err := s.Err()
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-s.health.stuck:
+		return s.Err()
+	}
 }
 
 // Persist begins to write to disk what is only in memory, so that a crash from then
@@ -47,12 +77,11 @@ func (s *Store) persist(ctx context.Context) error {
 	if err := s.settled(ctx); err != nil {
 		return err
 	}
-	s.use.RLock()
-	defer s.use.RUnlock()
-	if err := s.Err(); err != nil {
+	var done <-chan struct{}
+	err := s.guarded(func() (err error) {
+		done, err = s.db.AsyncFlush()
 		return err
-	}
-	done, err := s.db.AsyncFlush()
+	})
 	if err == nil {
 		s.flushing, s.unwritten = done, 0
 	}
