@@ -6,8 +6,9 @@ GO       ?= go
 # now and then with "context deadline exceeded" (golang/go#75804).
 FUZZTIME ?= 5000x
 SOAK     ?= 90m
+LONG     ?= 100
 
-.PHONY: help build build-nocgo test race versitygw-check vet lint fmt fmt-check mutants fuzz interop bench-ingest bench-replay bench-scale bench-hostile soak tools ci
+.PHONY: help build build-nocgo test race versitygw-check vet lint fmt fmt-check mutants fuzz interop bench-ingest bench-replay bench-scale bench-hostile long-archive soak tools ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +63,9 @@ bench-scale: ## 2,800 hosts at once in front of Cistern; BENCH='-rounds 1' chang
 
 bench-hostile: ## hosts that break the rules of the wire beside 200 that do not; BENCH='-rogues 1' changes flags
 	$(GO) run ./bench hostile -markdown $(BENCH)
+
+long-archive: ## the tests of the archive with LONG (100) times the events, beside a real MinIO
+	CISTERN_MINIO=$$(scripts/minio) CISTERN_LONG=$(LONG) $(GO) test -count=1 -timeout 3h -v -run 'Bucket|Restored' ./internal/relay
 
 soak: ## the same for SOAK (90m) among hosts that fail; draws bin/soak.svg
 	@mkdir -p bin

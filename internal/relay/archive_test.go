@@ -35,22 +35,36 @@ func (s *stage) shipped() {
 	})
 }
 
+// scaled returns n, or as many times that as CISTERN_LONG says (make long-archive).
+func scaled(t *testing.T, n int) int {
+	t.Helper()
+	long := os.Getenv("CISTERN_LONG")
+	if long == "" {
+		return n
+	}
+	times, err := strconv.Atoi(long)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n * times
+}
+
 func TestABucketHoldsTheLogHoweverItsServerFails(t *testing.T) {
 	server := miniotest.Start(t)
 	s := newStage(t)
 	s.cfg.Archive.URL, s.cfg.Archive.NewStream = server.URL("log"), true
 	s.start()
-	s.steps(400)
+	s.steps(scaled(t, 400))
 	s.caughtUp()
 	server.Kill()
-	s.steps(400) // ingest goes on
+	s.steps(scaled(t, 400)) // ingest goes on
 	s.caughtUp()
 	until(t, "a try to fail", func() bool { return metric(t, s, "cistern_ship_failures_total") > 0 })
 	server.Restart()
-	s.steps(200)
+	s.steps(scaled(t, 200))
 	s.caughtUp()
 	server.Pause()
-	s.steps(200)
+	s.steps(scaled(t, 200))
 	s.caughtUp()
 	server.Resume()
 	s.shipped()
@@ -120,9 +134,12 @@ func TestALostDataDirectoryIsRestoredFromTheArchive(t *testing.T) {
 	s.cfg.Archive.URL, s.cfg.Archive.NewStream, s.cfg.Archive.Watch = server.URL("log"), true, time.Millisecond
 	seen := map[uint64][]byte{} // what a consumer was ever shown
 	lost := uint64(0)
-	for round := range 5 {
+	for round := range 6 { // the directory is lost five times
+		began := time.Now()
 		s.start()
-		s.steps(300)
+		until(t, "hosts to be read", func() bool { return s.intake.manager() != nil })
+		t.Logf("round %d: %d segments, reading hosts after %s", round, len(s.archive.held.Inventory().Entries), time.Since(began).Round(time.Millisecond))
+		s.steps(scaled(t, 300))
 		s.caughtUp()
 		s.shipped()
 		s.everyEventOnce(seen)
