@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // origin is an archive in a folder, filled by the real writer, and a server of it.
 type origin struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	log     *segmentlog.Log
 	shipper *ship.Shipper
@@ -40,7 +40,14 @@ type origin struct {
 }
 
 // newOrigin makes an archive of n events in small segments.
-func newOrigin(t *testing.T, n int) *origin {
+func newOrigin(t testing.TB, n int) *origin {
+	t.Helper()
+	return newOriginOf(t, n, 300, 20<<10)
+}
+
+// newOriginOf makes an archive of n events of size bytes, which do not compress, in
+// segments of hot bytes.
+func newOriginOf(t testing.TB, n, size int, hot int64) *origin {
 	t.Helper()
 	data := t.TempDir()
 	o := &origin{t: t, dir: filepath.Join(data, "archive")}
@@ -55,7 +62,7 @@ func newOrigin(t *testing.T, n int) *origin {
 	}
 	committed := make(chan struct{}, 1)
 	o.log, err = segmentlog.Open(segmentlog.Options{
-		Dir: data, Logger: quiet, Stream: a.Stream(), MaxHotBytes: 20 << 10, Seal: &segmentlog.SegmentOptions{BlockSize: 4 << 10},
+		Dir: data, Logger: quiet, Stream: a.Stream(), MaxHotBytes: hot, Seal: &segmentlog.SegmentOptions{BlockSize: int(min(hot/4, 1<<20))},
 		OnCommit: func(segmentlog.Batch) { committed <- struct{}{} },
 	})
 	if err != nil {
@@ -63,7 +70,7 @@ func newOrigin(t *testing.T, n int) *origin {
 	}
 	rng := rand.NewChaCha8([32]byte{3})
 	for i := range n {
-		body := make([]byte, 300)
+		body := make([]byte, size)
 		_, _ = rng.Read(body) // never fails
 		if _, err := o.log.Append(t.Context(), &segmentlog.Entry{
 			DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Host: "pds.example", HostEpoch: 1, HostSeq: uint64(i), Head: []byte("frame "), Tail: body,
