@@ -17,12 +17,12 @@ import (
 )
 
 // placesUsage is the argument of every command that reads segments.
-const placesUsage = "FILE|DIR|URL..."
+const placesUsage = "FILE|DIR|URL|http(s)://relay|s3://bucket/prefix..."
 
 // archiveCommand is what works on sealed segments without a running relay.
 func archiveCommand() *cli.Command {
 	return &cli.Command{
-		Name: "archive", Usage: "list, read, verify and prove sealed segments: files, directories, http(s) URLs",
+		Name: "archive", Usage: "list, read, verify and prove sealed segments: files, directories, http(s) URLs, archives of relays and in buckets",
 		Commands: []*cli.Command{
 			archiveVerifyCommand(), archiveProveCommand(), archiveCheckProofCommand(),
 			archiveListCommand(), archiveInspectCommand(), archiveCatCommand(), archivePullCommand(), archiveReseedCommand(),

@@ -16,6 +16,7 @@ import (
 func archiveCatCommand() *cli.Command {
 	var o archive.CatOptions
 	var since, until, seqs string
+	var all bool
 	return &cli.Command{
 		Name: "cat", Usage: "print events as JSON Lines, records decoded", ArgsUsage: placesUsage,
 		Flags: []cli.Flag{
@@ -24,6 +25,7 @@ func archiveCatCommand() *cli.Command {
 			&cli.StringFlag{Name: "since", Usage: "witnessed at or after this `TIME` (RFC 3339)", Destination: &since},
 			&cli.StringFlag{Name: "until", Usage: "witnessed before this `TIME` (RFC 3339)", Destination: &until},
 			&cli.StringFlag{Name: "seq", Usage: "seqs `A, A-B`, A- or -B, both included", Destination: &seqs},
+			&cli.BoolFlag{Name: "with-suppressed", Usage: "also events of accounts that the folder's suppressed.jsonl names", Destination: &all},
 			&cli.BoolFlag{Name: "raw", Usage: "frames as they were served, each after its length in 4 bytes, little-endian", Destination: &o.Raw},
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
@@ -46,6 +48,11 @@ func archiveCatCommand() *cli.Command {
 				}
 			}
 			o.Warn = func(s string) { fmt.Fprintln(os.Stderr, "cistern:", s) }
+			if !all {
+				if o.Suppressed, err = archive.ReadSuppressed(cmd.Args().Slice()); err != nil {
+					return err
+				}
+			}
 			ctx, stop := untilInterrupted(ctx)
 			defer stop()
 			src, err := findSegments(ctx, cmd, 0)

@@ -18,6 +18,8 @@ type CatOptions struct {
 	// Raw writes each frame after its length, 4 bytes little-endian, in place of JSON
 	// Lines.
 	Raw bool
+	// Suppressed are accounts whose commits and syncs are left out.
+	Suppressed map[string]bool
 	// Warn is told when segments between two that are read are missing.
 	Warn func(string)
 }
@@ -118,7 +120,7 @@ func (c *catRun) record(rec *segmentlog.Record) error {
 	if !readable {
 		c.ev.Reset()
 	}
-	if !c.q.event(&c.ev) {
+	if !c.q.event(&c.ev) || c.o.Suppressed[string(rec.DID)] && c.ev.Kind != frame.Account && c.ev.Kind != frame.Identity {
 		return nil
 	}
 	if c.o.Raw {

@@ -19,6 +19,7 @@ type File struct {
 	Name  segmentlog.SegmentName
 
 	client *http.Client
+	object *stored // in a bucket, nil for any other place
 }
 
 // Opened is an open segment; close it.
@@ -30,7 +31,7 @@ type Opened struct {
 // Open opens a segment and checks its footer. ctx bounds every later read over
 // HTTP.
 func (f *File) Open(ctx context.Context) (*Opened, error) {
-	seg, err := open(ctx, f.client, f.Place)
+	seg, err := f.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -40,6 +41,17 @@ func (f *File) Open(ctx context.Context) (*Opened, error) {
 			Err: fmt.Errorf("the name says %s, the footer says %s", f.Name, got)}
 	}
 	return seg, nil
+}
+
+func (f *File) open(ctx context.Context) (*Opened, error) {
+	if f.object == nil {
+		return open(ctx, f.client, f.Place)
+	}
+	seg, err := segmentlog.OpenSegment(f.Place, f.object.open(ctx), f.object.size)
+	if err != nil {
+		return nil, err
+	}
+	return &Opened{seg, io.NopCloser(nil)}, nil
 }
 
 func open(ctx context.Context, client *http.Client, place string) (*Opened, error) {

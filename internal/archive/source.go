@@ -28,7 +28,8 @@ type Source struct {
 }
 
 // Find makes a source of paths, directories (searched to the bottom for names that
-// end in .cbor.zst) and http(s) URLs of single segments. A file whose name does not
+// end in .cbor.zst), http(s) URLs of single segments, and archives: http(s)://relay[/archive/]
+// and s3://bucket/prefix. A file whose name does not
 // say what it is, is opened to learn it.
 func Find(ctx context.Context, client *http.Client, places []string) (*Source, error) {
 	if client == nil {
@@ -40,6 +41,14 @@ func Find(ctx context.Context, client *http.Client, places []string) (*Source, e
 	var files []*File
 	seen := map[string]bool{}
 	for _, place := range places {
+		whole, ok, err := wholeArchive(ctx, client, place)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			files = append(files, whole...)
+			continue
+		}
 		found := []string{place}
 		if !isURL(place) {
 			var err error

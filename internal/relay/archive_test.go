@@ -16,6 +16,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	segments "github.com/cistern-archive/cistern/internal/archive"
 	"github.com/cistern-archive/cistern/internal/netsim"
 	"github.com/cistern-archive/cistern/segmentlog"
 	"github.com/cistern-archive/cistern/segmentlog/bucket"
@@ -94,6 +95,17 @@ func TestABucketHoldsTheLogHoweverItsServerFails(t *testing.T) {
 		}
 	}
 	s.sameTruth()
+	for _, place := range []string{server.URL("log"), "http://" + s.Addr(), "http://" + s.Addr() + "/archive/"} {
+		src, err := segments.Find(t.Context(), nil, []string{place})
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := segments.Verify(t.Context(), src, segments.VerifyOptions{})
+		if err != nil || !report.OK() || report.Files != len(files) || report.LastSeq != files[len(files)-1].Name.LastSeq {
+			t.Errorf("%s: %+v, %v", place, report, err)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
 	s.stop()
 }
 
