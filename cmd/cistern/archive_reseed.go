@@ -53,6 +53,7 @@ func archiveReseed(ctx context.Context, cfg *config.Config, b bucket.Bucket, dir
 	if err != nil {
 		return fmt.Errorf("archive reseed: %w", err)
 	}
+	defer func() { err = errors.Join(err, a.Close()) }()
 	sealed := make(chan struct{}, 1)
 	o := segmentlog.Options{Dir: dir, Logger: logger, Stream: a.Stream(), Archived: a.Archived(), Ceiling: a.Ceiling(), Seal: &segmentlog.SegmentOptions{}}
 	o.OpenArchived = func(s segmentlog.Archived) (segmentlog.ArchivedFile, error) {

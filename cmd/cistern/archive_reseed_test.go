@@ -44,7 +44,7 @@ func TestAnArchiveThatWasLostIsSeededAgainFromTheDataDirectory(t *testing.T) {
 		}
 		<-committed
 	}
-	if err := log.Close(); err != nil {
+	if err := errors.Join(log.Close(), a.Close()); err != nil {
 		t.Fatal(err)
 	}
 	again := open(filepath.Join(t.TempDir(), "new"))
@@ -61,6 +61,7 @@ func TestAnArchiveThatWasLostIsSeededAgainFromTheDataDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer a.Close()
 	if v := a.Inventory(); v.LastSeq() != n || a.Stream().Current().Epoch != 1 || len(v.Entries) < 5 {
 		t.Errorf("%d segments up to %d, epoch %d", len(v.Entries), v.LastSeq(), a.Stream().Current().Epoch)
 	}

@@ -92,7 +92,7 @@ func newOriginOf(t testing.TB, n, size int, hot int64) *origin {
 	o.serve()
 	t.Cleanup(func() {
 		o.server.Close()
-		if err := errors.Join(o.log.Close(), o.bucket.Close()); err != nil {
+		if err := errors.Join(o.log.Close(), a.Close(), o.bucket.Close()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -232,6 +232,9 @@ func (a *archive) close() error {
 	if a.fetcher != nil {
 		err = a.fetcher.Close()
 	}
+	if a.held != nil {
+		err = errors.Join(err, a.held.Close())
+	}
 	if a.bucket != nil {
 		err = errors.Join(err, a.bucket.Close())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,7 @@ type Archive struct {
 	lease   Lease
 	version bucket.Version
 
+	lock     io.Closer // of the data directory
 	lostOnce sync.Once
 	lost     chan struct{}
 	lostErr  error
@@ -44,6 +46,9 @@ func newArchive(a *attaching, v *Inventory) *Archive {
 	x.stream.Store(a.stream)
 	return x
 }
+
+// Close lets another process attach the data directory. The bucket stays open.
+func (a *Archive) Close() error { return a.lock.Close() }
 
 // Stream is the log's stream as the archive has it; do not change it.
 func (a *Archive) Stream() *segmentlog.Stream { return a.stream.Load() }

@@ -70,6 +70,9 @@ func (o *Options) EnsureDefaults() {
 	}
 }
 
+// lockFile is locked in the data directory while it is attached.
+const lockFile = "archive.lock"
+
 // attaching is the state of Attach.
 type attaching struct {
 	o      Options
@@ -88,8 +91,27 @@ type attaching struct {
 // none, and opens a new epoch where the lease was taken over or the disk was lost. It
 // changes nothing where it returns ErrHeld, ErrOtherStream or ErrNoStream. A kill at any
 // point is made good by the next Attach.
+//
+// The data directory is locked until Archive.Close: a second process on it would take the
+// lease of the first.
 func Attach(ctx context.Context, o Options) (*Archive, error) {
 	o.EnsureDefaults()
+	if err := o.FS.MkdirAll(o.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := o.FS.Lock(o.FS.PathJoin(o.Dir, lockFile))
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be locked, is another process using it? %w", o.Dir, err)
+	}
+	a, err := attach(ctx, o)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	a.lock = lock
+	return a, nil
+}
+
+func attach(ctx context.Context, o Options) (*Archive, error) {
 	a := &attaching{o: o, log: o.Logger, nonce: randomID()}
 	if err := a.look(ctx); err != nil {
 		return nil, err
@@ -165,7 +187,7 @@ func (a *attaching) begin(ctx context.Context) error {
 	now := o.Now().UTC()
 	l := Lease{
 		Version: 1, Stream: stream.ID, Epoch: stream.Current().Epoch, Holder: a.me.ID, Machine: o.Machine, Nonce: a.nonce,
-		Reserved: above(max(stream.Current().FirstSeq, a.local.End)) + EpochNumbers - 1, Tip: a.local.End, Since: now, Renewed: now,
+		Reserved: above(max(stream.Current().FirstSeq, a.local.End, o.InitialSeq)) + EpochNumbers - 1, Tip: a.local.End, Since: now, Renewed: now,
 	}
 	if a.lease == nil {
 		info, err := o.Bucket.Create(ctx, LeaseKey, bucket.BytesBody(l.encode()))

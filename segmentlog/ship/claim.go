@@ -33,6 +33,9 @@ func (a *attaching) resume(ctx context.Context) error {
 	}
 	l := *a.lease
 	l.Nonce, l.Machine, l.Tip, l.Renewed, l.Released = a.nonce, a.o.Machine, a.local.End, a.o.Now().UTC(), false
+	if a.o.InitialSeq > l.Reserved-EpochNumbers/2 { // the log may go on above it
+		l.Reserved = above(a.o.InitialSeq) + EpochNumbers - 1
+	}
 	return a.replaceLease(ctx, &l)
 }
 
@@ -72,7 +75,7 @@ func (a *attaching) claim(ctx context.Context, v *Inventory) error {
 		return err
 	}
 	now := a.o.Now().UTC()
-	first := above(max(a.lease.Reserved, a.stream.Current().FirstSeq, v.LastSeq(), a.lease.Tip))
+	first := above(max(a.lease.Reserved, a.stream.Current().FirstSeq, v.LastSeq(), a.lease.Tip, a.o.InitialSeq))
 	if first+EpochNumbers > segmentlog.MaxSeq {
 		return segmentlog.ErrSeqExhausted
 	}

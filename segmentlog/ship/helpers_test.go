@@ -3,6 +3,7 @@ package ship
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -70,7 +71,7 @@ func start(t testing.TB, o Options) (*writer, error) {
 		})
 	}
 	if w.log, err = segmentlog.Open(lo); err != nil {
-		return nil, err
+		return nil, errors.Join(err, w.archive.Close())
 	}
 	s := NewShipper(ShipperOptions{Archive: w.archive, Log: w.log, Logger: quiet(), Events: ShipperEvents{
 		Failed:  func(kind string) { w.change(func() { w.failed[kind]++ }) },
@@ -164,7 +165,7 @@ func (w *writer) shippedAll() bool {
 func (w *writer) kill() {
 	w.cancel()
 	w.running.Wait()
-	if err := w.log.Close(); err != nil {
+	if err := errors.Join(w.log.Close(), w.archive.Close()); err != nil {
 		w.t.Error(err)
 	}
 }

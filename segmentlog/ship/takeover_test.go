@@ -31,7 +31,7 @@ func TestWhoIsNotTheHolderIsRefusedAndToldWhoIs(t *testing.T) {
 	if !maps.EqualFunc(before, m.snapshot(), slices.Equal) {
 		t.Error("being refused changed the archive")
 	}
-	if left, err := os.ReadDir(o.Dir); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(o.Dir); err != nil || len(left) != 1 || left[0].Name() != lockFile {
 		t.Errorf("being refused left %v, %v", left, err)
 	}
 	first.stop()
@@ -40,6 +40,35 @@ func TestWhoIsNotTheHolderIsRefusedAndToldWhoIs(t *testing.T) {
 	defer second.stop()
 	if e := second.archive.Stream().Current(); e.Epoch != 2 || e.FirstSeq != 2*EpochNumbers {
 		t.Errorf("%+v", e)
+	}
+}
+
+func TestASecondProcessOnADirectoryIsRefusedAndTheFirstGoesOn(t *testing.T) {
+	m := newMemory()
+	o := options(m, t.TempDir())
+	w := mustStart(t, o)
+	if _, err := start(t, o); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("%v", err)
+	}
+	if err := w.archive.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	w.append("event", 100)
+	w.allShipped()
+	w.stop()
+}
+
+func TestTheFirstNumberMayBeRaisedFarAboveTheLease(t *testing.T) {
+	m := newMemory()
+	o := options(m, t.TempDir())
+	for _, initial := range []uint64{1, 5 * EpochNumbers, 7*EpochNumbers - 1, 3} {
+		o.InitialSeq = initial
+		w := mustStart(t, o)
+		if c := w.archive.Ceiling(); c < initial+EpochNumbers/2 {
+			t.Errorf("from %d on, up to %d", initial, c)
+		}
+		w.append("event", 20)
+		w.stop()
 	}
 }
 
