@@ -54,6 +54,7 @@ func TestABucketHoldsTheLogHoweverItsServerFails(t *testing.T) {
 	server := miniotest.Start(t)
 	s := newStage(t)
 	s.cfg.Archive.URL, s.cfg.Archive.NewStream = server.URL("log"), true
+	s.cfg.SegmentBytes = min(int64(scaled(t, int(s.cfg.SegmentBytes))), 4<<20)
 	s.start()
 	s.steps(scaled(t, 400))
 	s.caughtUp()
