@@ -14,6 +14,9 @@ type Survey struct {
 	Sealed []SegmentName
 	Hot    []HotName
 	End    uint64 // seq of the last record that can be read, 0 for none
+	// Damaged is the first hot file that cannot be read to its end, nil for none: End may
+	// be too low.
+	Damaged *CorruptError
 }
 
 // HotName is what the name of a hot file says.
@@ -52,7 +55,10 @@ func TakeSurvey(fs vfs.FS, dir string) (Survey, error) {
 		s, err := scanHot(fs, fs.PathJoin(hot, name), 0, false)
 		var damaged *CorruptError
 		if errors.As(err, &damaged) {
-			continue // opening the log will say it
+			if v.Damaged == nil {
+				v.Damaged = damaged
+			}
+			continue
 		}
 		if err != nil {
 			return v, err

@@ -134,6 +134,9 @@ func attach(ctx context.Context, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Bucket, err)
 	}
+	if err := a.damaged(); err != nil {
+		return nil, err
+	}
 	if a.resumes(inventory) {
 		err = a.resume(ctx)
 	} else if err = a.claim(ctx, inventory); err == nil {

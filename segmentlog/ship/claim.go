@@ -17,6 +17,16 @@ func (a *attaching) resumes(v *Inventory) bool {
 		a.lease.Epoch == a.stream.Current().Epoch && a.local.End >= a.shown(v)
 }
 
+// damaged is the damage of a hot file in the directory of the lease's holder. Its end is
+// not known then: taking it for a restored backup would set aside all that is not
+// shipped.
+func (a *attaching) damaged() error {
+	if a.local.Damaged == nil || a.lease.Holder != a.me.ID || a.local.Stream == nil || a.lease.Epoch != a.local.Stream.Current().Epoch {
+		return nil
+	}
+	return fmt.Errorf("%w: restore the file, or move it away to go on in a new epoch without what only the data directory has", a.local.Damaged)
+}
+
 // shown is the last seq of the current epoch that is known to have been durable at its
 // writer, 0 for none.
 func (a *attaching) shown(v *Inventory) uint64 {
