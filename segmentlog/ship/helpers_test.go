@@ -59,7 +59,7 @@ func start(t testing.TB, o Options) (*writer, error) {
 	lo := segmentlog.Options{
 		Dir: o.Dir, Logger: quiet(), Stream: w.archive.Stream(), Archived: w.archive.Archived(), Ceiling: w.archive.Ceiling(),
 		OpenArchived: func(a segmentlog.Archived) (segmentlog.ArchivedFile, error) { return openIn(o, w.archive, a) },
-		MaxHotBytes:  8 << 10, Seal: &segmentlog.SegmentOptions{BlockSize: 2 << 10},
+		Now:          o.Now, MaxHotBytes: 8 << 10, Seal: &segmentlog.SegmentOptions{BlockSize: 2 << 10},
 		OnCommit: func(b segmentlog.Batch) { w.change(func() { w.tip = b.Seq(b.Len() - 1) }) },
 	}
 	lo.Events.Seal = func(segmentlog.SealInfo) {

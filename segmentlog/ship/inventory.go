@@ -58,8 +58,8 @@ func (e *GapError) Error() string {
 
 // ReadInventory looks through an archive. It trusts the catalogs where they fit, looks
 // for segments since the last of them that they do not name, and where they do not fit
-// it lists all segments and reads the footers of those that are not named. A hole in
-// what it finds is a *GapError.
+// it lists all segments and reads the footers of those that are not named, as it does
+// where what they name begins after the first leaf. A hole in what it finds is a *GapError.
 func ReadInventory(ctx context.Context, b bucket.Bucket, s *segmentlog.Stream) (*Inventory, error) {
 	v := &Inventory{days: map[Day]*dayCatalog{}}
 	damaged, err := v.readCatalogs(ctx, b)
@@ -75,7 +75,8 @@ func ReadInventory(ctx context.Context, b bucket.Bucket, s *segmentlog.Stream) (
 	}
 	err = v.arrange(s)
 	var gap *GapError
-	if errors.As(err, &gap) && from != "" { // a catalog may be gone
+	late := err == nil && len(v.Entries) > 0 && v.Entries[0].FirstLeaf > 0 // as after a trim or a reseed
+	if (late || errors.As(err, &gap)) && from != "" {                      // or a catalog is gone
 		if err := v.findUnnamed(ctx, b, ""); err != nil {
 			return nil, err
 		}
