@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -67,8 +68,9 @@ type Shipper struct {
 	wake    chan struct{}
 	through atomic.Uint64
 
-	mu   sync.Mutex
-	days map[Day]*dayCatalog // as they were read or written last
+	writing sync.Mutex          // who writes catalogs, while the store takes them
+	mu      sync.Mutex          // days, never held while the store is waited for
+	days    map[Day]*dayCatalog // as they were read or written last; changed by who writes
 }
 
 // NewShipper returns a shipper; Run it.
@@ -221,8 +223,8 @@ func (s *Shipper) put(ctx context.Context, f *segmentlog.SealedFile, e *Entry) e
 
 // note puts the segment into its day's catalog.
 func (s *Shipper) note(ctx context.Context, e Entry) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	d := e.Day()
 	c := s.days[d]
 	if c == nil {
@@ -247,7 +249,7 @@ func (s *Shipper) write(ctx context.Context, d Day, c *dayCatalog, entries []Ent
 		info, err = s.b.Replace(ctx, CatalogKey(d), c.version, body)
 	}
 	if err == nil {
-		s.days[d] = &dayCatalog{version: info.Version, entries: entries}
+		s.setDay(d, &dayCatalog{version: info.Version, entries: entries})
 		return nil
 	}
 	if !errors.Is(err, bucket.ErrExists) && !errors.Is(err, bucket.ErrChanged) {
@@ -261,15 +263,26 @@ func (s *Shipper) write(ctx context.Context, d Day, c *dayCatalog, entries []Ent
 	for _, e := range c.entries { // what was found without a line, and what a damaged one had
 		now.entries, _ = insert(now.entries, e)
 	}
-	s.days[d] = now
+	s.setDay(d, now)
 	return fmt.Errorf("%w; it is read again", err)
+}
+
+// setDay replaces what is known of a day, nil for nothing.
+func (s *Shipper) setDay(d Day, c *dayCatalog) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c == nil {
+		delete(s.days, d)
+		return
+	}
+	s.days[d] = c
 }
 
 // mend writes the catalogs that lack lines, or that could not be read.
 func (s *Shipper) mend(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for d, c := range s.days {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	for d, c := range maps.Clone(s.days) {
 		if !c.stale {
 			continue
 		}

@@ -36,8 +36,8 @@ func (s *Shipper) Trim(ctx context.Context, before time.Time) (removed int, err 
 	if err := s.o.Log.Trim(s.o.Archive.Stream().TrimmedThrough); err != nil {
 		return 0, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	for _, d := range slices.Sorted(maps.Keys(s.days)) {
 		n, err := s.trimDay(ctx, d)
 		removed += n
@@ -71,7 +71,7 @@ func (s *Shipper) trimDay(ctx context.Context, d Day) (removed int, err error) {
 	if err := s.b.Delete(ctx, CatalogKey(d)); err != nil {
 		return removed, err
 	}
-	delete(s.days, d)
+	s.setDay(d, nil)
 	return removed, nil
 }
 
