@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cistern-archive/cistern/segmentlog"
+	"github.com/cistern-archive/cistern/segmentlog/bucket"
 )
 
 // Shares of the budget, in percent.
@@ -30,6 +31,10 @@ type Options struct {
 	Log    Log
 	Every  time.Duration // between two looks: 10 s
 	Logger *slog.Logger
+	// Holds asks the archive whether it has a segment now; what it returns an error for
+	// stays. An error that is neither bucket.ErrNotFound nor a *bucket.MismatchError is
+	// about the archive, which is not asked again before the next look. Default: nil.
+	Holds func(ctx context.Context, f *segmentlog.SealedFile) error
 	// Evicted is called for every segment that was evicted, Paused when reading pauses and
 	// resumes.
 	Evicted func(bytes int64)
@@ -45,6 +50,9 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Holds == nil {
+		o.Holds = func(context.Context, *segmentlog.SealedFile) error { return nil }
 	}
 	if o.Evicted == nil {
 		o.Evicted = func(int64) {}
@@ -101,7 +109,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	tick := time.NewTicker(k.o.Every)
 	defer tick.Stop()
 	for {
-		k.look()
+		k.look(ctx)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -111,14 +119,14 @@ func (k *Keeper) Run(ctx context.Context) {
 }
 
 // look measures, evicts, and pauses or resumes.
-func (k *Keeper) look() {
+func (k *Keeper) look(ctx context.Context) {
 	used, err := k.o.Usage()
 	if err != nil {
 		k.o.Logger.Warn("the disk that is used cannot be measured", "err", err)
 		return
 	}
 	if over := used - k.share(evictAbove); over > 0 {
-		used -= k.evict(over)
+		used -= k.evict(ctx, over)
 	}
 	k.used.Store(used)
 	switch paused := k.Behind(); {
@@ -133,13 +141,23 @@ func (k *Keeper) share(percent int64) int64 { return k.o.Budget / 100 * percent 
 
 // evict removes the oldest segments that the archive has until so many bytes are free,
 // and returns how many are.
-func (k *Keeper) evict(over int64) (freed int64) {
+func (k *Keeper) evict(ctx context.Context, over int64) (freed int64) {
 	files := k.o.Log.Sealed(0)
 	for i, f := range files {
 		if freed >= over || i == len(files)-1 { // the newest stays
 			break
 		}
 		if !f.Archived || shared(f.Path) {
+			continue
+		}
+		if err := k.o.Holds(ctx, &f); err != nil {
+			if ctx.Err() != nil {
+				break
+			}
+			k.o.Logger.Error("a segment that was archived is not evicted: the archive cannot show that it still has it", "segment", f.Name.String(), "err", err)
+			if kind := bucket.KindOf(err); kind != "not_found" && kind != "mismatch" {
+				break
+			}
 			continue
 		}
 		if err := k.o.Log.Evict(f.Name); err != nil {

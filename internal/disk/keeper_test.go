@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cistern-archive/cistern/segmentlog"
+	"github.com/cistern-archive/cistern/segmentlog/bucket"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -71,20 +72,47 @@ func TestTheOldestThatTheArchiveHasGoFirstAndTheNewestStays(t *testing.T) {
 	for i := range 10 {
 		l.add(i != 0 && i != 3) // two are not shipped yet
 	}
-	k.look()
+	k.look(t.Context())
 	if want := []uint64{1, 3, 4, 5, 6, 7, 8, 9, 10}; !slices.Equal(seqs(l), want) || k.Behind() {
 		t.Errorf("%d stay, paused %t", seqs(l), k.Behind())
 	}
 	l.add(true)
 	l.add(true)
-	k.look()
+	k.look(t.Context())
 	if want := []uint64{1, 4, 6, 7, 8, 9, 10, 11, 12}; !slices.Equal(seqs(l), want) {
 		t.Errorf("%d stay", seqs(l))
 	}
 	k.o.Budget = 100
-	k.look()
+	k.look(t.Context())
 	if want := []uint64{1, 4, 12}; !slices.Equal(seqs(l), want) {
 		t.Errorf("%d stay", seqs(l))
+	}
+}
+
+func TestWhatTheArchiveCannotShowThatItHasStays(t *testing.T) {
+	l := &log{}
+	k := keeperOf(l)
+	for range 12 {
+		l.add(true)
+	}
+	asked := 0
+	var answer error
+	k.o.Holds = func(_ context.Context, f *segmentlog.SealedFile) error {
+		asked++
+		if f.Name.FirstSeq == 2 {
+			return nil
+		}
+		return answer
+	}
+	answer = bucket.ErrNotFound // all but the second are gone
+	k.look(t.Context())
+	if want := []uint64{1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}; !slices.Equal(seqs(l), want) || asked != 11 {
+		t.Errorf("%d stay, %d were asked for", seqs(l), asked)
+	}
+	asked, answer = 0, bucket.ErrUnavailable // asked once, not once a segment
+	k.look(t.Context())
+	if len(l.files) != 11 || asked != 1 {
+		t.Errorf("%d stay, %d were asked for", len(l.files), asked)
 	}
 }
 

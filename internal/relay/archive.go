@@ -141,7 +141,7 @@ func (a *archive) budget(log *segmentlog.Log, dataDir string) {
 	if d, ok := a.bucket.(*bucket.Dir); ok {
 		dirs = append(dirs, d.Path())
 	}
-	o := disk.Options{Budget: a.cfg.DiskBytes, Dirs: dirs, Log: log, Logger: a.logger}
+	o := disk.Options{Budget: a.cfg.DiskBytes, Dirs: dirs, Log: log, Holds: a.shipper.Holds, Logger: a.logger}
 	o.Evicted, o.Paused = metrics.DiskGauges(a.reg, o.Budget, func() int64 { return a.disk.Used() })
 	a.disk = disk.NewKeeper(o)
 }
