@@ -200,6 +200,9 @@ func (d *download) prove() error {
 	if err != nil {
 		return err
 	}
+	if id := seg.Footer().Stream; id != d.p.stream.ID {
+		return fmt.Errorf("%w: it is of stream %s", errDiffers, id)
+	}
 	own, err := ship.NewEntry(seg.Footer(), d.e.Bytes, d.e.SHA256)
 	if err != nil {
 		return err

@@ -74,6 +74,7 @@ func Pull(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.stream = stream
 	entries, err := p.choose(ctx)
 	if err != nil {
 		return nil, err
@@ -108,6 +109,7 @@ func Pull(ctx context.Context, o Options) (*Report, error) {
 // puller is a run of Pull.
 type puller struct {
 	o      Options
+	stream *segmentlog.Stream
 	total  int64
 	done   atomic.Int64
 	mu     sync.Mutex
@@ -151,11 +153,30 @@ func (p *puller) choose(ctx context.Context) ([]ship.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := follow(p.stream, all); err != nil {
+		return nil, err
+	}
 	return slices.DeleteFunc(all, func(e ship.Entry) bool {
 		return !p.o.Since.IsZero() && e.LastWitnessed < p.o.Since.UnixMicro() ||
 			!p.o.Until.IsZero() && e.FirstWitnessed >= p.o.Until.UnixMicro() ||
 			e.Name.LastSeq < p.o.First || p.o.Last > 0 && e.Name.FirstSeq > p.o.Last
 	}), nil
+}
+
+// follow says whether what a catalog names can be one log: the server may lie.
+func follow(s *segmentlog.Stream, all []ship.Entry) error {
+	for i, e := range all {
+		if !s.Keeps(e.Name) {
+			return fmt.Errorf("%w: %s is not of the log that the source's %s describes; if an epoch began just now, run it again", ship.ErrCatalog, e.Name, ship.StreamKey)
+		}
+		if i == 0 {
+			continue
+		}
+		if before := all[i-1]; e.Name.FirstSeq <= before.Name.LastSeq || e.FirstLeaf < before.FirstLeaf+before.Records {
+			return fmt.Errorf("%w: %s and %s overlap", ship.ErrCatalog, before.Name, e.Name)
+		}
+	}
+	return nil
 }
 
 // downloadAll gets every segment and returns those that are there.

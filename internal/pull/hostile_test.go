@@ -1,0 +1,62 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/cistern-archive/cistern/segmentlog"
+	"github.com/cistern-archive/cistern/segmentlog/ship"
+)
+
+// liar is a source that names what it likes.
+type liar struct {
+	Source
+	stream  *segmentlog.Stream
+	entries []ship.Entry
+}
+
+func (l liar) Stream(context.Context) (*segmentlog.Stream, error) { return l.stream, nil }
+func (l liar) Catalog(context.Context, ship.Day, ship.Day) ([]ship.Entry, error) {
+	return l.entries, nil
+}
+
+func TestSegmentsOfAnotherLogAreNotTakenForThisOne(t *testing.T) {
+	o := newOrigin(t, 100)
+	src, err := Open(t.Context(), o.server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	other := segmentlog.NewStream(1)
+	all := o.shipper.Catalog("", "")
+	var why error
+	r, err := Pull(t.Context(), Options{From: liar{src, &other, all}, Out: t.TempDir(), Problem: func(_ segmentlog.SegmentName, err error) { why = err }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.OK() || r.Failed != len(all) || !errors.Is(why, errDiffers) {
+		t.Errorf("%+v, %v", r, why)
+	}
+}
+
+func TestACatalogThatCannotBeOneLogIsRefused(t *testing.T) {
+	o := newOrigin(t, 200)
+	src, err := Open(t.Context(), o.server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	stream := o.log.Stream()
+	for what, lie := range map[string]func(e []ship.Entry){
+		"leaves again":  func(e []ship.Entry) { e[2].FirstLeaf = 0 },
+		"seqs again":    func(e []ship.Entry) { e[1].Name.LastSeq = e[2].Name.LastSeq },
+		"another epoch": func(e []ship.Entry) { e[1].Name.Epoch = 7 },
+	} {
+		all := o.shipper.Catalog("", "")
+		lie(all)
+		if r, err := Pull(t.Context(), Options{From: liar{src, &stream, all}, Out: t.TempDir(), Problem: func(segmentlog.SegmentName, error) {}}); !errors.Is(err, ship.ErrCatalog) {
+			t.Errorf("%s: %v, %+v", what, err, r)
+		}
+	}
+}
