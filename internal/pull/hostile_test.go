@@ -60,3 +60,29 @@ func TestACatalogThatCannotBeOneLogIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A server that says that one segment replaces all that was pulled before is not believed:
+// the files may be nowhere else by then.
+func TestAServersWordRemovesNothing(t *testing.T) {
+	o := newOrigin(t, 200)
+	out := t.TempDir()
+	o.pull(out, nil)
+	all := o.shipper.Catalog("", "")
+	stream := o.log.Stream()
+	lie := all[0]
+	lie.Name.Generation, lie.Name.LastSeq = 9, all[len(all)-1].Name.LastSeq
+	for _, e := range all[1:] {
+		lie.Records += e.Records
+	}
+	for what, root := range map[string][32]byte{"another root": all[0].Root, "the root, no records": all[len(all)-1].Root} {
+		lie.Root = root
+		p := &puller{o: Options{Out: out}, stream: &stream}
+		if err := p.finish(t.Context(), []ship.Entry{lie}); err != nil {
+			t.Error(err)
+		}
+		if p.report.Removed != 0 {
+			t.Errorf("%s: %d files were removed", what, p.report.Removed)
+		}
+	}
+	o.same(out, all)
+}

@@ -100,7 +100,7 @@ func Pull(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.finish(there); err != nil {
+	if err := p.finish(ctx, there); err != nil {
 		return nil, err
 	}
 	return &p.report, nil

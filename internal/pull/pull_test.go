@@ -348,8 +348,18 @@ func TestANewerGenerationTakesTheOldOnesPlace(t *testing.T) {
 	old := all[0].Name
 	newer := all[0]
 	newer.Name.Generation = 1
-	if !superseded(old, []ship.Entry{newer}) || superseded(newer.Name, all) || superseded(old, all) {
+	if !superseded(old, &newer) || superseded(newer.Name, &newer) || superseded(old, &all[0]) {
 		t.Error("generations are taken wrongly")
+	}
+	// Three neighbours became one.
+	merged := all[0]
+	merged.Name.LastSeq, merged.Name.Generation = all[2].Name.LastSeq, 1
+	merged.Records, merged.Root = all[0].Records+all[1].Records+all[2].Records, all[2].Root
+	another := merged
+	another.Root[5] ^= 1
+	if !sameLeaves(&merged, []ship.Entry{all[1], all[0], all[2]}) || sameLeaves(&merged, []ship.Entry{all[0], all[2]}) ||
+		sameLeaves(&merged, all[:2]) || sameLeaves(&another, []ship.Entry{all[0], all[1], all[2]}) {
+		t.Error("leaves are compared wrongly")
 	}
 	older := filepath.Join(out, "segments", "2026", "01", "01", segmentlog.SegmentName{Epoch: 1, FirstSeq: all[1].Name.FirstSeq, LastSeq: all[1].Name.FirstSeq}.String())
 	if err := os.MkdirAll(filepath.Dir(older), 0o755); err != nil {
