@@ -197,14 +197,20 @@ func (a *archive) lost() <-chan struct{} {
 	return a.held.Lost()
 }
 
-// release gives the lease back when the archive has all of the log: else whoever took it
-// would go on without what is only here.
+// release gives the lease back when the archive has all of the log and all decisions:
+// else whoever took it would go on without what is only here.
 func (a *archive) release(tip uint64) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopArchive)
+	defer cancel()
+	if a.decisions != nil {
+		if err := a.decisions.Flush(ctx); err != nil {
+			a.logger.Warn("operators' last decisions may not be in the archive: the lease is not given back", "err", err)
+			return
+		}
+	}
 	if a.shipper == nil || a.shipper.Through() < tip {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopArchive)
-	defer cancel()
 	if err := a.held.Release(ctx, tip); err != nil {
 		a.logger.Warn("the lease could not be given back: another machine needs --take-over", "err", err)
 	}

@@ -69,6 +69,9 @@ func (m *Mirror) Run(ctx context.Context) {
 	}
 }
 
+// Flush copies the file once, after Run has returned.
+func (m *Mirror) Flush(ctx context.Context) error { return m.copy(ctx) }
+
 // copy writes the object where it differs.
 func (m *Mirror) copy(ctx context.Context) error {
 	now, err := m.read()
