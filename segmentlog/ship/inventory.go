@@ -21,8 +21,8 @@ const readers = 16
 
 // Inventory is what an archive holds of a log.
 type Inventory struct {
-	// Entries are the segments of the log: of every range the newest generation, each
-	// following from the one before.
+	// Entries are the segments of the log in order: of every range the newest generation,
+	// each following from the one before but where there is a hole.
 	Entries []Entry
 	// Found counts the segments that no catalog names, and that were read for what a line
 	// says: a writer was killed before it wrote it, or a catalog was lost or damaged.
@@ -59,7 +59,9 @@ func (e *GapError) Error() string {
 // ReadInventory looks through an archive. It trusts the catalogs where they fit, looks
 // for segments since the last of them that they do not name, and where they do not fit
 // it lists all segments and reads the footers of those that are not named, as it does
-// where what they name begins after the first leaf. A hole in what it finds is a *GapError.
+// where what they name begins after the first leaf. A hole in what it finds is a *GapError,
+// which comes with everything that was found: no writer may go on from it, a reader may
+// take what there is.
 func ReadInventory(ctx context.Context, b bucket.Bucket, s *segmentlog.Stream) (*Inventory, error) {
 	v := &Inventory{days: map[Day]*dayCatalog{}}
 	damaged, err := v.readCatalogs(ctx, b)
@@ -203,7 +205,8 @@ func (o objectReader) ReadAt(p []byte, off int64) (int, error) {
 	return io.ReadFull(r, p)
 }
 
-// arrange picks the log out of all that was found.
+// arrange picks the log out of all that was found. The error is of the first hole; what
+// stands behind it is picked too, without what contradicts what stands before.
 func (v *Inventory) arrange(s *segmentlog.Stream) error {
 	v.Entries, v.Foreign = nil, nil
 	var all []Entry
@@ -224,6 +227,7 @@ func (v *Inventory) arrange(s *segmentlog.Stream) error {
 		}
 		return compareNames(a.Name, b.Name)
 	})
+	var hole *GapError
 	for _, e := range all {
 		if k := len(v.Entries); k > 0 {
 			last := &v.Entries[k-1]
@@ -231,10 +235,18 @@ func (v *Inventory) arrange(s *segmentlog.Stream) error {
 				continue // rewritten
 			}
 			if e.FirstLeaf != last.FirstLeaf+last.Records || e.Name.FirstSeq <= last.Name.LastSeq {
-				return &GapError{last.Name, e.Name}
+				if hole == nil {
+					hole = &GapError{last.Name, e.Name}
+				}
+				if e.FirstLeaf < last.FirstLeaf+last.Records || e.Name.FirstSeq <= last.Name.LastSeq {
+					continue
+				}
 			}
 		}
 		v.Entries = append(v.Entries, e)
+	}
+	if hole != nil {
+		return hole
 	}
 	return nil
 }

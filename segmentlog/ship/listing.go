@@ -18,7 +18,7 @@ func (s *Shipper) Catalog(from, to Day) []Entry {
 		}
 	}
 	s.mu.Unlock()
-	_ = v.arrange(s.o.Archive.Stream()) // a hole is reported where it matters; what stands before it is listed
+	_ = v.arrange(s.o.Archive.Stream()) // a hole is reported where it matters; who reads the list sees it in first_leaf
 	return v.Entries
 }
 
