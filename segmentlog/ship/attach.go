@@ -244,6 +244,10 @@ func (a *attaching) mayBegin(ctx context.Context) error {
 // remember writes what the data directory must know before the archive is changed.
 func (a *attaching) remember(stream string) error {
 	a.me.Stream, a.me.Archive = stream, a.o.Bucket.String()
+	if a.lease != nil && a.me.began(a.lease) { // else a kill here would make it look so
+		a.me.Nonce = a.lease.Nonce
+	}
+	a.me.Next = a.nonce
 	return a.me.write(a.o.FS, a.o.Dir)
 }
 

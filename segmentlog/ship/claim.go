@@ -10,10 +10,10 @@ import (
 	"github.com/cistern-archive/cistern/segmentlog/bucket"
 )
 
-// resumes says whether the data directory is the holder that the lease names and has
-// everything that it ever showed: then it goes on in its epoch.
+// resumes says whether the data directory is the holder that the lease names, was what
+// wrote it last, and has everything that it ever showed: then it goes on in its epoch.
 func (a *attaching) resumes(v *Inventory) bool {
-	return a.lease.Holder == a.me.ID && a.local.Stream != nil && a.lease.Epoch == a.local.Stream.Current().Epoch &&
+	return a.me.began(a.lease) && a.local.Stream != nil && a.lease.Epoch == a.local.Stream.Current().Epoch &&
 		a.lease.Epoch == a.stream.Current().Epoch && a.local.End >= a.shown(v)
 }
 
@@ -64,13 +64,17 @@ func (a *attaching) replaceLease(ctx context.Context, l *Lease) error {
 // claim takes the lease for a new epoch, unless that was done before a kill.
 func (a *attaching) claim(ctx context.Context, v *Inventory) error {
 	mine := a.lease.Holder == a.me.ID
-	if mine && a.lease.Epoch > a.stream.Current().Epoch {
+	began := a.me.began(a.lease)
+	if began && a.lease.Epoch > a.stream.Current().Epoch {
+		if err := a.remember(a.stream.ID); err != nil {
+			return err
+		}
 		l := *a.lease // of the epoch that was being opened
 		l.Nonce, l.Renewed, l.Released = a.nonce, a.o.Now().UTC(), false
 		return a.replaceLease(ctx, &l)
 	}
-	if mine && a.lease.Epoch == a.stream.Current().Epoch && a.shown(v) == 0 {
-		return a.resume(ctx) // the epoch was opened and nothing was written in it yet
+	if began && a.lease.Epoch == a.stream.Current().Epoch && a.shown(v) == 0 {
+		return a.resume(ctx) // the epoch was opened and the log was not: nothing is written in it
 	}
 	if !mine && !a.lease.Released && !a.o.TakeOver {
 		return a.held()

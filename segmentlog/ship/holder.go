@@ -23,6 +23,17 @@ type holder struct {
 	Stream string `json:"stream,omitempty"`
 	// Archive is where, for people.
 	Archive string `json:"archive,omitempty"`
+	// Nonce is that of a lease of this directory, Next the one that was to follow it when
+	// the directory was attached last: a lease has one of the two unless another copy of
+	// the directory was started since.
+	Nonce string `json:"nonce,omitempty"`
+	Next  string `json:"next_nonce,omitempty"`
+}
+
+// began says whether the directory itself, and no other copy of it, was what wrote a
+// lease last. A directory that knows no nonce is of before they were noted.
+func (h *holder) began(l *Lease) bool {
+	return l.Holder == h.ID && (h.Nonce == "" && h.Next == "" || l.Nonce == h.Nonce || l.Nonce == h.Next)
 }
 
 // readHolder returns the directory's holder, a new one where there is none yet.
