@@ -138,6 +138,7 @@ func (v *Inventory) findUnnamed(ctx context.Context, b bucket.Bucket, from strin
 		}
 	}
 	var mu sync.Mutex
+	found := map[Day][]Entry{}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)
 	for info, err := range b.List(gctx, segmentPrefix, from) {
@@ -155,15 +156,31 @@ func (v *Inventory) findUnnamed(ctx context.Context, b bucket.Bucket, from strin
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if v.days[d] == nil {
-				v.days[d] = &dayCatalog{}
-			}
-			v.days[d].entries, v.days[d].stale = insert(v.days[d].entries, e)
-			v.Found++
+			found[d] = append(found[d], e)
 			return nil
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for d, entries := range found {
+		v.add(d, entries)
+	}
+	return nil
+}
+
+// add puts segments that no catalog names into a day, all at once: a day can have as many
+// as its catalog is lost with.
+func (v *Inventory) add(d Day, found []Entry) {
+	c := v.days[d]
+	if c == nil {
+		c = &dayCatalog{}
+		v.days[d] = c
+	}
+	c.entries = append(slices.Clip(c.entries), found...)
+	slices.SortFunc(c.entries, func(a, b Entry) int { return compareNames(a.Name, b.Name) })
+	c.stale = true
+	v.Found += len(found)
 }
 
 // describe reads what a catalog's line says from the segment itself.
