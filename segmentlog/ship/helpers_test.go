@@ -156,8 +156,9 @@ func (w *writer) shippedAll() bool {
 	if w.log.Closed() > 0 { // first: what is closed is sealed after it
 		return false
 	}
-	files := w.log.Sealed(0)
-	return len(files) > 0 && w.shipper.Through() == files[len(files)-1].Name.LastSeq
+	files, through := w.log.Sealed(0), w.shipper.Through()
+	told := len(w.shipped) == 0 || w.shipped[len(w.shipped)-1].Name.LastSeq == through // the event comes after the number
+	return told && len(files) > 0 && through == files[len(files)-1].Name.LastSeq
 }
 
 // kill ends everything but the log as a kill would; the log is closed, since its locks
