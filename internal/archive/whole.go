@@ -105,18 +105,4 @@ type stored struct {
 }
 
 // open returns the object as it is read by ranges, each its own request.
-func (o *stored) open(ctx context.Context) io.ReaderAt { return objectReader{ctx, o} }
-
-type objectReader struct {
-	ctx context.Context //nolint:containedctx // io.ReaderAt has no room for one; it lives as long as the open file
-	o   *stored
-}
-
-func (r objectReader) ReadAt(p []byte, off int64) (int, error) {
-	body, err := r.o.b.Read(r.ctx, r.o.key, off, int64(len(p)))
-	if err != nil {
-		return 0, err
-	}
-	n, err := io.ReadFull(body, p)
-	return n, errors.Join(err, body.Close())
-}
+func (o *stored) open(ctx context.Context) io.ReaderAt { return bucket.ReaderAt(ctx, o.b, o.key) }

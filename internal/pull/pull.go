@@ -14,11 +14,13 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cistern-archive/cistern/internal/archive"
 	"github.com/cistern-archive/cistern/segmentlog"
 	"github.com/cistern-archive/cistern/segmentlog/ship"
 )
 
-const suppressedFile = "suppressed.jsonl"
+// suppressedFile is what everything that reads segments looks for in a folder.
+const suppressedFile = archive.SuppressedFile
 
 // ErrOtherStream means that the folder holds segments of another log.
 var ErrOtherStream = errors.New("the folder is of another stream")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -32,4 +33,23 @@ func ReadAll(ctx context.Context, b Bucket, key string, limit int64) ([]byte, In
 		return nil, Info{}, fmt.Errorf("read %s: %w", key, err)
 	}
 	return buf, info, nil
+}
+
+// ReaderAt reads an object by ranges, each its own request and nothing kept, until ctx
+// ends.
+func ReaderAt(ctx context.Context, b Bucket, key string) io.ReaderAt { return readerAt{ctx, b, key} }
+
+type readerAt struct {
+	ctx context.Context //nolint:containedctx // io.ReaderAt has no room for one
+	b   Bucket
+	key string
+}
+
+func (r readerAt) ReadAt(p []byte, off int64) (int, error) {
+	body, err := r.b.Read(r.ctx, r.key, off, int64(len(p)))
+	if err != nil {
+		return 0, err
+	}
+	n, err := io.ReadFull(body, p)
+	return n, errors.Join(err, body.Close())
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -185,7 +184,7 @@ func (v *Inventory) add(d Day, found []Entry) {
 
 // describe reads what a catalog's line says from the segment itself.
 func describe(ctx context.Context, b bucket.Bucket, info bucket.Info) (Entry, error) {
-	seg, err := segmentlog.OpenSegment(info.Key, objectReader{ctx, b, info.Key}, info.Size)
+	seg, err := segmentlog.OpenSegment(info.Key, bucket.ReaderAt(ctx, b, info.Key), info.Size)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -204,22 +203,6 @@ func describe(ctx context.Context, b bucket.Bucket, info bucket.Info) (Entry, er
 		err = fmt.Errorf("%s says that it is %s", info.Key, e.Key())
 	}
 	return e, err
-}
-
-// objectReader reads an object by ranges, each its own request.
-type objectReader struct {
-	ctx context.Context
-	b   bucket.Bucket
-	key string
-}
-
-func (o objectReader) ReadAt(p []byte, off int64) (int, error) {
-	r, err := o.b.Read(o.ctx, o.key, off, int64(len(p)))
-	if err != nil {
-		return 0, err
-	}
-	defer r.Close()
-	return io.ReadFull(r, p)
 }
 
 // arrange picks the log out of all that was found. The error is of the first hole; what
