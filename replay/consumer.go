@@ -1,11 +1,7 @@
 package replay
 
 import (
-	"errors"
-	"io"
-	"net"
 	"net/http"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -31,57 +27,66 @@ const (
 )
 
 // consumer is one connection. Its serve goroutine alone writes to the socket;
-// another one reads, since a WebSocket peer may ping and close.
+// another one reads, since a WebSocket peer may ping and close. Whatever there is to do
+// for the writer puts a token into the reader's wake channel.
 type consumer struct {
 	server *Server
 	conn   *websocket.Conn
-	raw    net.Conn
+	socket socket
 	reader *Reader
 	remote string
 	agent  string
 	since  time.Time
+	ping   *time.Timer
+	limit  pacer
 
-	heard    atomic.Int64  // last byte received, or event accepted, Unix ns
-	position atomic.Uint64 // of the last event written
-	events   atomic.Uint64
-	tier     atomic.Uint32
-
+	pingDue   atomic.Bool
+	heard     atomic.Int64  // last byte received, or accepted, Unix ns
 	closeCode atomic.Uint32 // of the peer's close frame, 0 for none
+	control   chan []byte   // frames to send for what the peer sent: pongs
+	gone      chan struct{} // closed when the peer closed or the socket failed
+	scratch   []byte
 
-	control chan []byte   // frames to send for what the peer sent: pongs
-	gone    chan struct{} // closed when the peer closed or the socket failed
-	scratch []byte
+	stats consumerStats
 }
 
-func newConsumer(s *Server, conn *websocket.Conn, r *http.Request, after uint64) *consumer {
+func newConsumer(s *Server, conn *websocket.Conn, remote string, r *http.Request, after uint64) *consumer {
+	now := time.Now()
 	c := &consumer{
-		server: s, conn: conn, raw: conn.NetConn(), reader: NewReader(s.opts.Log, s.opts.Ring, after),
-		remote: r.RemoteAddr, agent: r.UserAgent(), since: time.Now(),
+		server: s, conn: conn, reader: s.opts.Source.NewReader(after),
+		remote: remote, agent: r.UserAgent(), since: now, limit: newPacer(s.opts.RateLimit),
 		control: make(chan []byte, 4), gone: make(chan struct{}),
 	}
-	c.position.Store(after)
-	c.touch()
+	c.socket = socket{conn: conn.NetConn()}
+	c.stats.position.Store(after)
+	c.touch(now)
+	c.ping = time.AfterFunc(s.opts.PingInterval, func() {
+		c.pingDue.Store(true)
+		c.poke()
+	})
 	return c
 }
 
-func (c *consumer) touch() { c.heard.Store(time.Now().UnixNano()) }
-
-func (c *consumer) info() ConsumerInfo {
-	return ConsumerInfo{
-		RemoteAddr: c.remote, UserAgent: c.agent, Since: c.since,
-		Position: c.position.Load(), Tier: Tier(c.tier.Load()).String(), Events: c.events.Load(),
+// poke wakes the writer.
+func (c *consumer) poke() {
+	select {
+	case c.reader.wake <- struct{}{}:
+	default: // it has a token
 	}
 }
+
+func (c *consumer) touch(now time.Time) { c.heard.Store(now.UnixNano()) }
 
 // serve runs until the connection ends.
 func (c *consumer) serve(begin start) {
 	go c.listen()
 	reason := c.run(begin)
-	_ = c.conn.Close()   // it may be closed already
-	_ = c.reader.Close() // opened for reading
+	_ = c.conn.Close() // it may be closed already
+	c.reader.Close()
+	c.ping.Stop()
 	<-c.gone
 	c.server.metrics.closed.WithLabelValues(reason).Inc()
-	c.server.opts.Logger.Debug("consumer left", "addr", c.remote, "reason", reason, "cursor", c.position.Load())
+	c.server.opts.Logger.Debug("consumer left", "addr", c.remote, "reason", reason, "cursor", c.stats.position.Load())
 }
 
 // run sends events until something ends the connection, and says what.
@@ -91,76 +96,98 @@ func (c *consumer) run(begin start) string {
 		return reasonRefused
 	}
 	if begin.info != "" {
-		c.scratch = appendFrame(c.scratch[:0], opBinary, InfoMessage(OutdatedCursor, begin.info))
-		if reason := c.write(c.scratch); reason != "" {
+		if reason := c.message(opBinary, InfoMessage(OutdatedCursor, begin.info)); reason != "" {
 			return reason
 		}
 	}
-	ping := time.NewTicker(c.server.opts.PingInterval)
-	defer ping.Stop()
+	if reason := c.awaitReady(); reason != "" {
+		return reason
+	}
 	for {
-		b, more, err := c.reader.Poll()
+		b, err := c.reader.Poll()
 		if err != nil {
 			c.server.opts.Logger.Error("replay ended: the log cannot be read", "addr", c.remote, "cursor", c.reader.Position(), "err", err)
 			c.refuse(InternalError, "the log cannot be read at this cursor; the operator was told", closeInternal)
 			return reasonFailed
 		}
-		if b.Events > 0 {
+		busy := b.Len() > 0
+		if busy {
 			if reason := c.send(b); reason != "" {
 				return reason
 			}
-			more = closedChan
 		}
-		if reason := c.pause(more, ping.C, b.Events > 0); reason != "" {
+		if reason := c.attend(busy); reason != "" {
 			return reason
+		}
+		if !busy {
+			<-c.reader.wake
 		}
 	}
 }
 
-// pause deals with what is not an event: control frames, pings, the end. It waits
-// for more events, unless there is more to send at once.
-func (c *consumer) pause(more <-chan struct{}, ping <-chan time.Time, busy bool) string {
-	stop := c.server.stop
-	if busy && c.reader.Tier() == Memory {
-		stop = nil // near the tip: first everything that is durable
-	}
-	select {
-	case frame := <-c.control:
-		return c.write(frame)
-	case <-c.gone:
-		if code := c.closeCode.Load(); code != 0 {
-			c.scratch = appendClose(c.scratch[:0], uint16(code), "")
-			c.write(c.scratch) // the answer that RFC 6455 wants, section 5.5.1
+// awaitReady waits until it is known which accounts are suppressed.
+func (c *consumer) awaitReady() string {
+	ready := c.server.opts.Ready
+	for ready != nil {
+		select {
+		case <-ready:
+			return ""
+		case <-c.reader.wake:
+			if reason := c.attend(false); reason != "" {
+				return reason
+			}
 		}
-		return reasonLeft
-	case <-stop:
+	}
+	return ""
+}
+
+// attend deals with what is not an event: control frames, pings, the end. busy says that
+// there may be more events to send at once.
+func (c *consumer) attend(busy bool) string {
+	for {
+		select {
+		case frame := <-c.control:
+			if reason := c.write(frame); reason != "" {
+				return reason
+			}
+			continue
+		case <-c.gone:
+			return c.answerClose()
+		default:
+		}
+		break
+	}
+	if c.server.stopping.Load() && (!busy || c.reader.Tier() != Memory) { // near the tip: first everything that is durable
 		c.scratch = appendClose(c.scratch[:0], closeServiceRestart, "the relay restarts")
 		c.write(c.scratch)
 		return reasonShutdown
-	case <-ping:
-		if busy {
-			return ""
-		}
-		if time.Since(time.Unix(0, c.heard.Load())) > c.server.opts.PongTimeout {
-			return reasonSilent
-		}
-		c.scratch = appendFrame(c.scratch[:0], opPing, nil)
-		return c.write(c.scratch)
-	case <-more:
+	}
+	if !c.pingDue.Swap(false) {
 		return ""
 	}
+	c.ping.Reset(c.server.opts.PingInterval)
+	if busy || c.reader.Loading() { // something is unsent: whether it is taken decides
+		return ""
+	}
+	if time.Since(time.Unix(0, c.heard.Load())) > c.server.opts.PongTimeout {
+		return reasonSilent
+	}
+	return c.message(opPing, nil)
 }
 
-func (c *consumer) send(b Batch) string {
-	if reason := c.write(b.Wire); reason != "" {
-		return reason
+// answerClose is the answer that RFC 6455 wants, section 5.5.1.
+func (c *consumer) answerClose() string {
+	if code := c.closeCode.Load(); code != 0 {
+		c.scratch = appendClose(c.scratch[:0], uint16(code), "")
+		c.write(c.scratch)
 	}
-	c.touch() // an event accepted is a sign of life, a ping is not
-	c.position.Store(b.Last)
-	c.events.Add(uint64(b.Events))
-	c.tier.Store(uint32(c.reader.Tier()))
-	c.server.metrics.sent(c.reader.Tier(), b.Events, len(b.Wire))
-	return ""
+	return reasonLeft
+}
+
+// message sends one small frame.
+func (c *consumer) message(opcode byte, payload []byte) string {
+	c.scratch = appendFrame(c.scratch[:0], opcode, payload)
+	return c.write(c.scratch)
 }
 
 // refuse sends an error frame and closes.
@@ -168,59 +195,4 @@ func (c *consumer) refuse(name, message string, code uint16) {
 	c.scratch = appendFrame(c.scratch[:0], opBinary, ErrorMessage(name, message))
 	c.scratch = appendClose(c.scratch, code, name)
 	c.write(c.scratch)
-}
-
-// write writes whole frames. It gives up when no byte was accepted for the stall
-// timeout, and returns the reason why the connection must end, "" for none.
-func (c *consumer) write(b []byte) string {
-	for {
-		if err := c.raw.SetWriteDeadline(time.Now().Add(c.server.opts.StallTimeout)); err != nil {
-			return reasonLeft
-		}
-		n, err := c.raw.Write(b)
-		switch {
-		case err == nil:
-			return ""
-		case errors.Is(err, os.ErrDeadlineExceeded) && n > 0:
-			b = b[n:] // slow, but alive
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return reasonStalled
-		default:
-			return reasonLeft
-		}
-	}
-}
-
-// listen reads what the peer sends: control frames matter, messages do not.
-func (c *consumer) listen() {
-	defer close(c.gone)
-	c.conn.SetReadLimit(64 << 10)
-	c.conn.SetPingHandler(func(data string) error {
-		c.touch()
-		select {
-		case c.control <- appendFrame(nil, opPong, []byte(data)):
-		default: // four pongs wait: the next one answers this ping too
-		}
-		return nil
-	})
-	c.conn.SetPongHandler(func(string) error {
-		c.touch()
-		return nil
-	})
-	c.conn.SetCloseHandler(func(code int, _ string) error { // the writer answers
-		if code != websocket.CloseNoStatusReceived {
-			c.closeCode.Store(uint32(code))
-		}
-		return nil
-	})
-	for {
-		_, r, err := c.conn.NextReader()
-		if err != nil {
-			return
-		}
-		c.touch()
-		if _, err := io.Copy(io.Discard, r); err != nil {
-			return
-		}
-	}
 }

@@ -44,6 +44,7 @@ type rig struct {
 	t    testing.TB
 	log  *segmentlog.Log
 	ring *Ring
+	src  Source
 	srv  *Server
 	http *httptest.Server
 
@@ -74,7 +75,8 @@ func (g *rig) open(dir string, ringBytes int, tune func(*Options)) {
 		g.t.Fatal(err)
 	}
 	g.log, g.ring = log, NewRing(ringBytes, log.Tip())
-	o := Options{Log: log, Ring: g.ring, Logger: quiet, ServerHeader: "test"}
+	g.src = Source{Log: log, Ring: g.ring, Blocks: NewBlocks(log, 0)}
+	o := Options{Source: g.src, Logger: quiet, ServerHeader: "test"}
 	if tune != nil {
 		tune(&o)
 	}
@@ -94,6 +96,8 @@ func (g *rig) close() {
 	defer cancel()
 	g.srv.Shutdown(ctx)
 	g.http.Close()
+	g.src.Blocks.Close()
+	g.ring.Close()
 }
 
 func (g *rig) record(b segmentlog.Batch) {
@@ -175,7 +179,7 @@ func (c *rawConsumer) expect(want []byte) error {
 	for off := 0; off < len(want); {
 		n, err := c.r.Read(buf[:min(len(buf), len(want)-off)])
 		if !bytes.Equal(buf[:n], want[off:off+n]) {
-			return fmt.Errorf("byte %d of %d differs", off, len(want))
+			return fmt.Errorf("byte %d of %d differs: %x, want %x", off, len(want), buf[:min(n, 40)], want[off:off+min(n, 40)])
 		}
 		off += n
 		if err != nil {

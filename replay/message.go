@@ -5,10 +5,11 @@ import "github.com/cistern-archive/cistern/segmentlog/dagcbor"
 // The names of error frames and #info messages (lexicon
 // com.atproto.sync.subscribeRepos; the last two are Cistern's own).
 const (
-	FutureCursor   = "FutureCursor"
-	OutdatedCursor = "OutdatedCursor"
-	StreamMismatch = "StreamMismatch"
-	InternalError  = "InternalError"
+	FutureCursor    = "FutureCursor"
+	ConsumerTooSlow = "ConsumerTooSlow"
+	OutdatedCursor  = "OutdatedCursor"
+	StreamMismatch  = "StreamMismatch"
+	InternalError   = "InternalError"
 )
 
 // ErrorMessage is the payload of a WebSocket message that holds an error frame

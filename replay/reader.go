@@ -2,52 +2,53 @@ package replay
 
 import (
 	"context"
-	"errors"
-	"io"
+	"fmt"
 
 	"github.com/cistern-archive/cistern/segmentlog"
 )
 
-// Batch is a run of consecutive events, ready to write to a socket.
-type Batch struct {
-	Wire   []byte // WebSocket frames, one after the other
-	Events int
-	Last   uint64 // seq of the last event
-}
-
 // Tier says where a batch came from.
 type Tier uint8
 
-// The tiers, nearest first. Disk is the log's local files, hot or sealed.
+// The tiers, nearest first.
 const (
-	Memory Tier = iota
-	Disk
+	Memory  Tier = iota // the ring
+	Disk                // the log's local files, hot or sealed
+	Archive             // segments that only the archive holds
+	tiers
 )
 
 func (t Tier) String() string {
-	if t == Memory {
-		return "memory"
-	}
-	return "disk"
+	return [...]string{"memory", "disk", "archive"}[t]
 }
 
-// Reader reads the log from a position, from whatever tier holds it. It is for
-// one goroutine. Close it.
+// Source is where readers read: a log, the ring that follows it, and the blocks of its
+// files.
+type Source struct {
+	Log    *segmentlog.Log
+	Ring   *Ring
+	Blocks *Blocks
+}
+
+// Reader reads the log from a position, from whatever tier holds it. It is for one
+// goroutine. Close it.
 type Reader struct {
-	log  *segmentlog.Log
-	ring *Ring
+	src  Source
 	pos  uint64
 	tier Tier
+	wake chan struct{}
 
-	disk *segmentlog.Reader // nil while the ring serves
-	rec  segmentlog.Record
-	held bool // rec was read and not yet returned
-	buf  []byte
+	run    *run  // with a share, nil between runs
+	at     int   // the next event of run
+	block  bool  // run is a block, not a chunk of the ring
+	load   *load // what the reader waits for
+	onDisk bool  // it reads from files
+	joined bool  // the ring wakes it
 }
 
 // NewReader returns a reader of the events with a seq above pos.
-func NewReader(log *segmentlog.Log, ring *Ring, pos uint64) *Reader {
-	return &Reader{log: log, ring: ring, pos: pos}
+func (s Source) NewReader(pos uint64) *Reader {
+	return &Reader{src: s, pos: pos, wake: make(chan struct{}, 1)}
 }
 
 // Position is the seq of the last event returned, or where the reader began.
@@ -56,85 +57,196 @@ func (r *Reader) Position() uint64 { return r.pos }
 // Tier is where the last batch came from.
 func (r *Reader) Tier() Tier { return r.tier }
 
-// Close releases what the reader holds.
-func (r *Reader) Close() error {
-	if r.disk == nil {
-		return nil
-	}
-	err := r.disk.Close()
-	r.disk, r.held, r.buf = nil, false, nil
-	return err
-}
+// Loading says that events after the position are on their way from the files.
+func (r *Reader) Loading() bool { return r.load != nil }
 
-// Poll returns the next events, of at most 256 KiB unless the first is larger.
-// When there are none yet the batch is empty and more is closed once there may
-// be. The batch's bytes live until the next call.
-func (r *Reader) Poll() (b Batch, more <-chan struct{}, err error) {
-	b, held, more := r.ring.after(r.pos)
-	if !held {
-		b, err = r.fromDisk()
-		if err != nil || b.Events > 0 {
-			return b, nil, err
-		}
-		// The files end before the ring begins: it moved on meanwhile. Look again.
-		b, _, more = r.ring.after(r.pos)
-		if more == nil && b.Events == 0 {
-			return b, closedChan, nil
-		}
+// Wake gets a token when Poll may return more than it did, and sometimes when not.
+func (r *Reader) Wake() <-chan struct{} { return r.wake }
+
+// Close releases what the reader holds, the last batch too.
+func (r *Reader) Close() {
+	r.letGo()
+	if r.load != nil {
+		r.src.Blocks.abandon(r.load, r.wake)
+		r.load = nil
 	}
-	if b.Events > 0 {
-		r.tier, r.pos = Memory, b.Last
-		return b, nil, r.Close()
+	r.setOnDisk(false)
+	if r.joined {
+		r.src.Ring.wakeup.leave(r.wake)
+		r.joined = false
 	}
-	return b, more, nil
 }
 
 // Next waits for events.
 func (r *Reader) Next(ctx context.Context) (Batch, error) {
 	for {
-		b, more, err := r.Poll()
-		if err != nil || b.Events > 0 {
+		b, err := r.Poll()
+		if err != nil || b.Len() > 0 {
 			return b, err
 		}
 		select {
-		case <-more:
+		case <-r.wake:
 		case <-ctx.Done():
-			return b, ctx.Err()
+			return Batch{}, ctx.Err()
 		}
 	}
 }
 
-var closedChan = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
-
-// fromDisk fills the reader's buffer from the files.
-func (r *Reader) fromDisk() (Batch, error) {
-	if r.disk == nil {
-		r.disk = r.log.NewReader(r.pos)
-	}
-	r.tier = Disk
-	b := Batch{Wire: r.buf[:0], Last: r.pos}
+// Poll returns the next events, of at most 256 KiB unless the first is larger. When
+// there are none yet, or they are not ready, the batch is empty, and Wake gets a token
+// once it is worth while to poll again. The batch lives until the reader is used again.
+func (r *Reader) Poll() (Batch, error) {
 	for {
-		if !r.held {
-			err := r.disk.Next(&r.rec)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
+		if r.run == nil {
+			if found, err := r.seek(); err != nil || !found {
 				return Batch{}, err
 			}
 		}
-		r.held = b.Events > 0 && len(b.Wire)+maxFrameHead+len(r.rec.Frame) > maxWrite
-		if r.held {
-			break // it stands in the next batch
+		next := r.run.next.Load() // before the count: what is published by then is read first
+		if b := r.rest(); b.Len() > 0 {
+			return b, nil
 		}
-		b.Wire = appendFrame(b.Wire, opBinary, r.rec.Frame)
-		b.Events++
-		b.Last = r.rec.Seq
+		switch {
+		case r.block:
+			r.pos = max(r.pos, r.through())
+			r.letGo()
+		case next != nil:
+			r.follow(next)
+		case r.run.dropped.Load():
+			r.letGo()
+		case r.joined:
+			return Batch{}, nil
+		default:
+			r.join() // and look again
+		}
 	}
-	r.buf, r.pos = b.Wire, b.Last
-	return b, nil
+}
+
+// through is the last seq of a block.
+func (r *Reader) through() uint64 {
+	if n := r.run.published(); n > 0 {
+		return r.run.events[n-1].seq
+	}
+	return r.run.after
+}
+
+// rest returns the next events of the run.
+func (r *Reader) rest() Batch {
+	n := r.run.published()
+	if r.at < n && r.run.events[r.at].seq <= r.pos {
+		r.at = r.run.find(r.pos) // the reader began above them
+	}
+	if r.at == n {
+		return Batch{}
+	}
+	b := Batch{run: r.run, from: r.at, to: r.run.upTo(r.at, maxWrite)}
+	r.at, r.pos = b.to, b.Last()
+	return b
+}
+
+// seek finds the run that holds what follows the position. found is false when it is not
+// ready, or not there yet.
+func (r *Reader) seek() (found bool, err error) {
+	for {
+		if r.load != nil {
+			return r.loaded()
+		}
+		if c := r.src.Ring.at(r.pos); c != nil {
+			r.setOnDisk(false)
+			r.run, r.at, r.block, r.tier = c, c.find(r.pos), false, Memory
+			return true, nil
+		}
+		if r.src.Ring.reaches(r.pos) { // it is empty, or became so
+			if r.joined {
+				return false, nil
+			}
+			r.join()
+			continue
+		}
+		r.setOnDisk(true)
+		k, l := r.src.Blocks.get(r.pos, r.wake)
+		if k == nil {
+			r.load = l
+			return false, nil
+		}
+		r.take(k)
+		return true, nil
+	}
+}
+
+// loaded looks at what the reader waits for.
+func (r *Reader) loaded() (found bool, err error) {
+	k, done, err := r.src.Blocks.take(r.load)
+	if !done {
+		return false, nil
+	}
+	r.load = nil
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("replay: %w", err)
+	case k == nil: // the files end below what the ring had: look there again
+		select {
+		case r.wake <- struct{}{}:
+		default:
+		}
+		return false, nil
+	}
+	r.take(k)
+	return true, nil
+}
+
+// take begins to read a block of which the reader has a share.
+func (r *Reader) take(k *run) {
+	r.run, r.at, r.block, r.tier = k, k.find(r.pos), true, Disk
+	if k.archived {
+		r.tier = Archive
+	}
+	if through := r.through(); !r.src.Ring.reaches(through) {
+		r.src.Blocks.ahead(through)
+	}
+}
+
+// follow goes on to the next chunk of the ring.
+func (r *Reader) follow(next *run) {
+	held := next.hold()
+	r.letGo()
+	if held {
+		r.run, r.at, r.block = next, 0, false
+	}
+}
+
+// letGo releases the run.
+func (r *Reader) letGo() {
+	switch {
+	case r.run == nil:
+		return
+	case r.block:
+		r.src.Blocks.release(r.run)
+	default:
+		r.run.release()
+	}
+	r.run = nil
+}
+
+func (r *Reader) join() {
+	r.src.Ring.wakeup.join(r.wake)
+	r.joined = true
+}
+
+func (r *Reader) setOnDisk(on bool) {
+	switch {
+	case on && !r.onDisk:
+		r.src.Blocks.enter()
+	case !on && r.onDisk:
+		r.src.Blocks.leave()
+	}
+	r.onDisk = on
+}
+
+// detach makes a batch independent of the reader's run, which others wait to use again,
+// and lets that go.
+func (r *Reader) detach(b Batch) Batch {
+	b = b.copied()
+	r.letGo()
+	return b
 }

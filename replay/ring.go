@@ -1,113 +1,129 @@
 package replay
 
 import (
-	"sort"
 	"sync"
 
 	"github.com/cistern-archive/cistern/segmentlog"
 )
 
+// How the ring's memory is cut.
 const (
-	// chunkSize is how much memory the ring takes at once, in bytes.
-	chunkSize = 1 << 20
-	// maxWrite bounds what a consumer is handed for one write, in bytes; a larger
-	// frame stands alone.
-	maxWrite = 256 << 10
+	// chunkBytes is a chunk's room for frames; a larger frame has one of its own.
+	chunkBytes = 1 << 20
+	// chunkEvents is its room for events: frames of less than 512 bytes fill that first.
+	chunkEvents = chunkBytes / 512
+	eventBytes  = 24
 )
 
 // Ring holds the newest durable events in memory, ready to send: each with its
-// WebSocket header, one after the other. It begins empty, at the tip of the log,
-// and forgets the oldest chunk when it is over its budget.
+// WebSocket header, one after the other. It begins empty, at the tip of the log, and
+// forgets the oldest chunk when it is over its budget. Readers walk from chunk to chunk
+// without a lock; the ring's is for finding the first one.
 type Ring struct {
 	budget int
+	memory memory
+	wakeup wakeup
 
 	mu     sync.Mutex
-	chunks []*chunk
+	chunks []*run
 	bytes  int
-	low    uint64        // it holds every event with a seq in (low, high]
-	high   uint64        //
-	grown  chan struct{} // closed at the next publish
-}
-
-// chunk is a piece of the ring. Bytes once published never change, so readers
-// keep slices of buf without a lock.
-type chunk struct {
-	prev   uint64 // seq of the event before the first
-	buf    []byte // never grows past its capacity
-	events []ringEvent
-}
-
-type ringEvent struct {
-	seq uint64
-	end int // of the event in buf
+	low    uint64 // it holds every event with a seq in (low, high]
+	high   uint64
 }
 
 // NewRing returns a ring of about budget bytes that follows a log whose last
 // durable seq is tip.
 func NewRing(budget int, tip uint64) *Ring {
-	return &Ring{budget: budget, low: tip, high: tip, grown: make(chan struct{})}
+	r := &Ring{budget: budget, low: tip, high: tip}
+	r.wakeup.init()
+	return r
 }
 
 // Publish adds a group commit; it is meant for segmentlog.Options.OnCommit.
 func (r *Ring) Publish(b segmentlog.Batch) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	for i := range b.Len() {
-		r.add(b.Seq(i), b.Frame(i))
+		r.add(b.Seq(i), b.DID(i), b.Frame(i))
+	}
+	if n := len(r.chunks); n > 0 {
+		r.chunks[n-1].publish()
 	}
 	for r.bytes > r.budget && len(r.chunks) > 1 {
-		r.bytes -= cap(r.chunks[0].buf)
-		r.chunks[0] = nil
-		r.chunks = r.chunks[1:]
-		r.low = r.chunks[0].prev
+		r.forget()
 	}
-	close(r.grown)
-	r.grown = make(chan struct{})
+	r.mu.Unlock()
+	r.wakeup.signal()
 }
 
-func (r *Ring) add(seq uint64, frame []byte) {
+func (r *Ring) add(seq uint64, did, frame []byte) {
 	need := maxFrameHead + len(frame)
-	var c *chunk
+	var last *run
 	if n := len(r.chunks); n > 0 {
-		c = r.chunks[n-1]
+		last = r.chunks[n-1]
 	}
-	if c == nil || cap(c.buf)-len(c.buf) < need {
-		c = &chunk{prev: r.high, buf: make([]byte, 0, max(chunkSize, need))}
+	if c := last; c == nil || c.full(need) {
+		c = r.memory.chunk(need)
+		c.after = r.high
+		r.bytes += chunkCost(c)
 		r.chunks = append(r.chunks, c)
-		r.bytes += cap(c.buf)
+		if last != nil {
+			last.publish()
+			last.next.Store(c)
+		}
+		last = c
 	}
-	c.buf = appendFrame(c.buf, opBinary, frame)
-	c.events = append(c.events, ringEvent{seq, len(c.buf)})
+	last.add(seq, did, frame)
 	r.high = seq
 }
 
-// after returns events with a seq above pos that stand together in memory, at
-// most maxWrite bytes unless the first is larger. held is false when the ring
-// does not reach back to pos; otherwise, when nothing is above pos, grown is closed
-// once there may be.
-func (r *Ring) after(pos uint64) (b Batch, held bool, grown <-chan struct{}) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if pos < r.low {
-		return Batch{}, false, nil
-	}
-	if pos >= r.high {
-		return Batch{}, true, r.grown
-	}
-	i := sort.Search(len(r.chunks), func(i int) bool { return r.chunks[i].prev > pos }) - 1
-	if last := r.chunks[i].events[len(r.chunks[i].events)-1]; last.seq <= pos {
-		i++ // pos is the last of this chunk, the next begins right after it
-	}
-	return r.chunks[i].after(pos), true, nil
+func chunkCost(c *run) int { return len(c.buf) + eventBytes*len(c.events) }
+
+// forget gives the oldest chunk up.
+func (r *Ring) forget() {
+	c := r.chunks[0]
+	r.bytes -= chunkCost(c)
+	r.chunks[0] = nil
+	r.chunks = r.chunks[1:]
+	r.low = r.chunks[0].after
+	c.dropped.Store(true)
+	c.release()
 }
 
-func (c *chunk) after(pos uint64) Batch {
-	i := sort.Search(len(c.events), func(i int) bool { return c.events[i].seq > pos })
-	start := 0
-	if i > 0 {
-		start = c.events[i-1].end
+// at returns the chunk that holds the first event above a position, or will hold it,
+// with a share taken; nil when the ring does not reach back that far, or is empty.
+func (r *Ring) at(pos uint64) *run {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := len(r.chunks)
+	if pos < r.low || n == 0 {
+		return nil
 	}
-	j := sort.Search(len(c.events), func(j int) bool { return c.events[j].end > start+maxWrite })
-	j = max(j, i+1)
-	return Batch{Wire: c.buf[start:c.events[j-1].end], Events: j - i, Last: c.events[j-1].seq}
+	i := n - 1
+	for i > 0 && r.chunks[i].after > pos {
+		i--
+	}
+	c := r.chunks[i]
+	c.hold() // the ring has one
+	return c
+}
+
+// reaches says whether the ring holds what follows a position.
+func (r *Ring) reaches(pos uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return pos >= r.low
+}
+
+// Close gives the ring's memory up, each chunk's once its last reader has left it.
+// Nothing may be published any more.
+func (r *Ring) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.memory.close()
+	for _, c := range r.chunks {
+		c.dropped.Store(true)
+		c.release()
+	}
+	r.chunks, r.low = nil, r.high
+	r.wakeup.stop()
 }

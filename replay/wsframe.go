@@ -33,3 +33,14 @@ func appendClose(dst []byte, code uint16, reason string) []byte {
 	p := binary.BigEndian.AppendUint16(nil, code)
 	return appendFrame(dst, opClose, append(p, reason[:min(len(reason), 123)]...))
 }
+
+// payload is what is behind the header of a frame that appendFrame made.
+func payload(frame []byte) []byte {
+	switch frame[1] {
+	case 126:
+		return frame[4:]
+	case 127:
+		return frame[10:]
+	}
+	return frame[2:]
+}

@@ -1,5 +1,7 @@
 package segmentlog
 
+import "github.com/cistern-archive/cistern/segmentlog/dagcbor"
+
 // Batch is one group commit as OnCommit sees it: consecutive records, durable.
 type Batch struct {
 	buf  []byte
@@ -23,6 +25,16 @@ func (b Batch) Seq(i int) uint64 { return b.refs[i].seq }
 func (b Batch) Frame(i int) []byte {
 	r := b.refs[i]
 	return b.buf[r.frameOff : r.frameOff+r.frameLen]
+}
+
+// DID returns the account of record i.
+func (b Batch) DID(i int) []byte {
+	r := dagcbor.Reader{Buf: b.buf, Off: b.refs[i].off}
+	_, _ = r.Array() // what this process encoded can be read
+	_, _ = r.Uint()
+	_, _ = r.Int()
+	did, _ := r.Text()
+	return did
 }
 
 // Record decodes record i into r, which then aliases the batch.

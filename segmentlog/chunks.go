@@ -39,7 +39,7 @@ func (l *Log) Chunks(after uint64) iter.Seq2[*Chunk, error] {
 	return func(yield func(*Chunk, error) bool) {
 		for tip := l.tip.Load(); after < tip; {
 			var chunks []*Chunk
-			err := l.find(after, func(p part) (err error) {
+			err := l.find(after, func(p part, _ uint64) (err error) {
 				if p.firstSeq() > tip {
 					return io.EOF
 				}

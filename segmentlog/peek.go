@@ -17,7 +17,7 @@ type peeked struct {
 func (p *peeked) peek(frame []byte) {
 	p.kind, p.collections = nil, p.collections[:0]
 	r := dagcbor.Reader{Buf: frame}
-	_ = eachPair(&r, func(key []byte) error { // what cannot be read is not counted
+	_ = r.Pairs(func(key []byte) error { // what cannot be read is not counted
 		if string(key) != "t" {
 			return r.Skip()
 		}
@@ -28,7 +28,7 @@ func (p *peeked) peek(frame []byte) {
 	if string(p.kind) != "#commit" {
 		return
 	}
-	_ = eachPair(&r, func(key []byte) error { // the same
+	_ = r.Pairs(func(key []byte) error { // the same
 		if string(key) != "ops" {
 			return r.Skip()
 		}
@@ -39,7 +39,7 @@ func (p *peeked) peek(frame []byte) {
 func (p *peeked) ops(r *dagcbor.Reader) error {
 	n, err := r.Array()
 	for ; n > 0 && err == nil; n-- {
-		err = eachPair(r, func(key []byte) error {
+		err = r.Pairs(func(key []byte) error {
 			if string(key) != "path" {
 				return r.Skip()
 			}
@@ -49,18 +49,6 @@ func (p *peeked) ops(r *dagcbor.Reader) error {
 			}
 			return err
 		})
-	}
-	return err
-}
-
-// eachPair calls f at the value of each pair of the map that is next.
-func eachPair(r *dagcbor.Reader, f func(key []byte) error) error {
-	n, err := r.Map()
-	for ; n > 0 && err == nil; n-- {
-		var key []byte
-		if key, err = r.Text(); err == nil {
-			err = f(key)
-		}
 	}
 	return err
 }

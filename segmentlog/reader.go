@@ -66,7 +66,7 @@ func (r *Reader) Next(rec *Record) error {
 
 // open finds the file that holds the first record above the position.
 func (r *Reader) open() error {
-	return r.log.find(r.after, func(p part) error {
+	return r.log.find(r.after, func(p part, _ uint64) error {
 		cur, err := p.open(r.log.opts.FS, r.after)
 		if err == nil {
 			r.part, r.cur = p, cur
@@ -75,17 +75,21 @@ func (r *Reader) open() error {
 	})
 }
 
-// find calls open with the file that holds the first record above after; io.EOF
-// when there is none. A file may go between the look and the opening: then the
+// find calls open with the file that holds the first record above after, and the last
+// seq of the file before it, 0 for none; io.EOF when there is no such file. A file may go between the look and the opening: then the
 // position is looked up again, once.
-func (l *Log) find(after uint64, open func(part) error) error {
+func (l *Log) find(after uint64, open func(p part, before uint64) error) error {
 	for again := false; ; again = true {
 		files := *l.files.Load()
 		i := sort.Search(len(files), func(i int) bool { return files[i].finalSeq() > after })
 		if i == len(files) {
 			return io.EOF
 		}
-		err := open(files[i])
+		var before uint64
+		if i > 0 {
+			before = files[i-1].finalSeq()
+		}
+		err := open(files[i], before)
 		if oserror.IsNotExist(err) && !again {
 			continue
 		}

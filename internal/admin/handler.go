@@ -64,6 +64,9 @@ type consumerRow struct {
 	ConnectedAt    time.Time `json:"connected_at"`
 	Cursor         uint64    `json:"cursor"`
 	Tier           string    `json:"tier"`
+	Lag            uint64    `json:"lag"`
+	BytesConsumed  uint64    `json:"bytes_consumed"`
+	EventsPerSec   float64   `json:"events_per_second"`
 }
 
 func consumers(infos []replay.ConsumerInfo) []consumerRow {
@@ -71,7 +74,7 @@ func consumers(infos []replay.ConsumerInfo) []consumerRow {
 	for _, c := range infos {
 		rows = append(rows, consumerRow{
 			RemoteAddr: c.RemoteAddr, UserAgent: c.UserAgent, EventsConsumed: c.Events,
-			ConnectedAt: c.Since, Cursor: c.Position, Tier: c.Tier,
+			ConnectedAt: c.Since, Cursor: c.Position, Tier: c.Tier, Lag: c.Lag, BytesConsumed: c.Bytes, EventsPerSec: c.Rate,
 		})
 	}
 	return rows

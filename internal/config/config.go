@@ -24,6 +24,7 @@ type Config struct {
 	PullHostsFrom  string   // base URL of a relay whose listHosts to take, "" for none
 	Crawl          Crawl
 	Archive        Archive
+	Replay         Replay
 	InitialSeq     uint64
 	SegmentSize    string        // as given; Validate parses it
 	SegmentBytes   int64         // a hot file of this size, raw, is sealed
@@ -68,7 +69,7 @@ func (c *Config) CommonFlags() []cli.Flag {
 
 // ServeFlags are the flags of the command serve.
 func (c *Config) ServeFlags() []cli.Flag {
-	flags := slices.Concat(c.Identity.flags(), c.crawlFlags(), c.Archive.flags())
+	flags := slices.Concat(c.Identity.flags(), c.crawlFlags(), c.Archive.flags(), c.Replay.flags())
 	return append(flags, []cli.Flag{
 		&cli.StringFlag{
 			Name: "data-dir", Usage: "folder of the log", Value: "./data", Sources: env("data-dir"), Destination: &c.DataDir,
@@ -168,6 +169,9 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("--data-dir is empty")
 	}
 	if err := c.Archive.validate(); err != nil {
+		return err
+	}
+	if err := c.Replay.validate(); err != nil {
 		return err
 	}
 	_, err = c.Logger()

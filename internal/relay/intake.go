@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +41,8 @@ type intake struct {
 	current atomic.Pointer[running]
 	// restore may fill an index that is not there; nil for not.
 	restore func(ctx context.Context, dir string) error
+	// survey looks at all accounts before hosts are read, and counts those of each host.
+	survey func(ctx context.Context, x *index.Index) (map[string]int64, error)
 	// begin adds hosts; end is called before reading ends, and may be nil with an error.
 	begin func(ctx context.Context, r *running, positions []ingest.Position) (end func(), err error)
 
@@ -144,7 +145,7 @@ func (in *intake) read(ctx context.Context, r *running, reg *prometheus.Registry
 	for _, h := range hosts {
 		opts.Positions = append(opts.Positions, ingest.Position{Host: h.Name, Epoch: h.Epoch, Floor: h.Cursor})
 	}
-	if opts.AccountCounts, err = accountCounts(ctx, r.index); err != nil {
+	if opts.AccountCounts, err = in.survey(ctx, r.index); err != nil {
 		return err
 	}
 	in.options(&opts)
@@ -174,21 +175,6 @@ func (in *intake) read(ctx context.Context, r *running, reg *prometheus.Registry
 		in.logger.Warn("not everything that was read could be decided; it will be read again", "err", serr)
 	}
 	return err
-}
-
-// accountCounts counts the accounts of each host.
-func accountCounts(ctx context.Context, x *index.Index) (map[string]int64, error) {
-	var mu sync.Mutex
-	counts := make(map[string]int64)
-	err := x.Accounts(ctx, runtime.GOMAXPROCS(0), func(_ []byte, a *index.Account) error {
-		mu.Lock()
-		defer mu.Unlock()
-		if a.Set.Has(index.HostField) {
-			counts[a.Host]++
-		}
-		return nil
-	})
-	return counts, err
 }
 
 // notify says that records are durable.

@@ -38,8 +38,6 @@ const (
 )
 
 const (
-	// ringBytes is the memory budget of the ring.
-	ringBytes = 64 << 20
 	// pendingBytes bounds what waits for the disk, twice: one batch is written while the
 	// next one gathers. A disk that takes 100 ms for a sync still takes 80 MB/s.
 	pendingBytes = 8 << 20
@@ -57,8 +55,9 @@ type Relay struct {
 	crawler  *crawl.Crawler
 	resolver *identity.Resolver
 	intake   intake
-	replay   *replay.Server
 	archive  archive
+
+	consumers consumers
 
 	failed   chan struct{} // closed when the relay must end
 	stopping chan struct{} // closed by Stop
@@ -86,14 +85,11 @@ func (r *Relay) start(ctx context.Context) error {
 	if err := r.archive.attach(ctx, &r.cfg); err != nil {
 		return err
 	}
-	ring, err := r.openLog()
-	if err != nil {
+	if err := r.openLog(); err != nil {
 		return err
 	}
 	r.openLedger()
-	r.replay = replay.NewServer(replay.Options{
-		Log: r.events, Ring: ring, Logger: r.log, Registerer: r.reg, ServerHeader: config.ServerName(),
-	})
+	r.openConsumers()
 	if err := r.openIntake(ctx); err != nil {
 		return err
 	}
@@ -108,14 +104,12 @@ func (r *Relay) start(ctx context.Context) error {
 	return nil
 }
 
-// openLog opens the log and the ring that follows it. The ring begins at the tip,
-// which is known once the log is open, and nothing commits before ingest starts.
-func (r *Relay) openLog() (*replay.Ring, error) {
-	var ring *replay.Ring
+// openLog opens the log and what consumers are served from.
+func (r *Relay) openLog() error {
 	began := time.Now()
 	o := segmentlog.Options{
 		Dir: r.cfg.DataDir, Logger: r.log, InitialSeq: r.cfg.InitialSeq, Events: metrics.LogEvents(r.reg),
-		OnCommit:        func(b segmentlog.Batch) { ring.Publish(b); r.intake.notify() },
+		OnCommit:        func(b segmentlog.Batch) { r.consumers.commit(b); r.intake.notify() },
 		MaxPendingBytes: pendingBytes, MaxHotBytes: r.cfg.SegmentBytes, SegmentAge: r.cfg.SegmentAge, Seal: &segmentlog.SegmentOptions{},
 	}
 	r.archive.options(&o)
@@ -128,17 +122,17 @@ func (r *Relay) openLog() (*replay.Ring, error) {
 	}
 	log, err := segmentlog.Open(o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.events = log
 	r.archive.shipper = ship.NewShipper(ship.ShipperOptions{
 		Archive: r.archive.held, Log: log, Rate: r.cfg.Archive.ShipBytes, Logger: r.log, Events: metrics.ShipEvents(r.reg),
 	})
 	r.archive.budget(log, r.cfg.DataDir)
-	ring = replay.NewRing(ringBytes, log.Tip())
+	r.consumers.openSource(log, &r.cfg.Replay)
 	metrics.LogGauges(r.reg, log)
 	r.log.Info("log opened", "dir", r.cfg.DataDir, "oldest", log.Oldest(), "tip", log.Tip(), "took", time.Since(began).Round(time.Millisecond))
-	return ring, nil
+	return nil
 }
 
 // openIntake prepares the reading of hosts, which begins in the background.
@@ -167,7 +161,7 @@ func (r *Relay) openIntake(ctx context.Context) error {
 		o.Resolver, o.UserAgent, o.Lenient = r.resolver, config.ServerName(), r.cfg.Verify == "lenient"
 		o.Observer, o.Rates, o.AccountLimit = r.crawler, r.crawler.Rates, r.crawler.AccountLimit
 	}
-	r.intake.begin, r.intake.restore = r.beginCrawl, r.restoreIndex
+	r.intake.begin, r.intake.restore, r.intake.survey = r.beginCrawl, r.restoreIndex, r.consumers.survey
 	return nil
 }
 
@@ -177,11 +171,11 @@ func (r *Relay) listen() error {
 		return fmt.Errorf("--bind: %w", err)
 	}
 	r.serve(r.public, xrpc.NewHandler(xrpc.Parts{
-		SubscribeRepos: r.replay,
+		SubscribeRepos: r.consumers.server,
 		Archive:        r.downloads(),
 		HostLedger:     r.ledger,
 		Admin: admin.NewHandler(r.cfg.AdminPasswords, admin.Sources{
-			Hosts: r.crawler, Consumers: r.replay.Consumers, Takedowns: r, Quarantine: r.ledger.Quarantine().List,
+			Hosts: r.crawler, Consumers: r.Consumers, Takedowns: r, Quarantine: r.ledger.Quarantine().List,
 		}),
 		Hosts:   r.crawler,
 		Proxies: r.cfg.Crawl.Proxies,
@@ -234,7 +228,7 @@ func (r *Relay) Log() *segmentlog.Log { return r.events }
 func (r *Relay) Hosts() []ingest.HostInfo { return r.intake.hosts() }
 
 // Consumers lists who is connected.
-func (r *Relay) Consumers() []replay.ConsumerInfo { return r.replay.Consumers() }
+func (r *Relay) Consumers() []replay.ConsumerInfo { return r.consumers.server.Consumers() }
 
 // Account returns what is known of an account, and whether anything is; an error when
 // that cannot be told for the moment.
@@ -279,11 +273,12 @@ func (r *Relay) Stop() error {
 	} else {
 		errs = append(errs, r.archive.stop(0))
 	}
-	if r.replay != nil {
+	if r.consumers.server != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), stopConsumers)
-		r.replay.Shutdown(ctx)
+		r.consumers.server.Shutdown(ctx)
 		cancel()
 	}
+	r.consumers.close()
 	for _, s := range r.servers {
 		ctx, cancel := context.WithTimeout(context.Background(), stopHTTP)
 		if err := s.Shutdown(ctx); err != nil {

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// clientAddr is the address that a request came from. Behind a proxy that is trusted it
+// ClientAddr is the address that a request came from. Behind a proxy that is trusted it
 // is what the proxy says in X-Forwarded-For; of what it passed on from others, only the
 // word of further trusted proxies is believed.
-func clientAddr(r *http.Request, proxies []netip.Prefix) netip.Addr {
+func ClientAddr(r *http.Request, proxies []netip.Prefix) netip.Addr {
 	remote, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}

@@ -34,7 +34,7 @@ const (
 func hostRoutes(mux *http.ServeMux, h Hosts, proxies []netip.Prefix) {
 	mux.HandleFunc("/xrpc/com.atproto.sync.requestCrawl", func(w http.ResponseWriter, r *http.Request) {
 		if allows(w, r, http.MethodPost) {
-			requestCrawl(w, r, h, clientAddr(r, proxies))
+			requestCrawl(w, r, h, ClientAddr(r, proxies))
 		}
 	})
 	mux.HandleFunc("/xrpc/com.atproto.sync.listHosts", func(w http.ResponseWriter, r *http.Request) {

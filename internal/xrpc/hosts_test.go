@@ -134,11 +134,11 @@ func FuzzClientAddr(f *testing.F) {
 	f.Add("x", ",,,")
 	f.Fuzz(func(t *testing.T, remote, forwarded string) {
 		r := &http.Request{RemoteAddr: remote, Header: http.Header{"X-Forwarded-For": {forwarded}}}
-		stranger := clientAddr(r, nil)
+		stranger := ClientAddr(r, nil)
 		if ap, err := netip.ParseAddrPort(remote); err == nil && stranger != ap.Addr().Unmap() {
 			t.Errorf("%q became %s", remote, stranger)
 		}
-		clientAddr(r, []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")})
+		ClientAddr(r, []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")})
 	})
 }
 

@@ -297,6 +297,18 @@ func ValidCID(b []byte) bool {
 	return len(b) == 36 && b[0] == 1 && (b[1] == 0x71 || b[1] == 0x55) && b[2] == 0x12 && b[3] == 32
 }
 
+// Pairs calls f at the value of each pair of the map that is next; f reads the value.
+func (r *Reader) Pairs(f func(key []byte) error) error {
+	n, err := r.Map()
+	for ; n > 0 && err == nil; n-- {
+		var key []byte
+		if key, err = r.Text(); err == nil {
+			err = f(key)
+		}
+	}
+	return err
+}
+
 // KeyAfter reads a map key and checks that it sorts after prev (nil for the first
 // key) in DAG-CBOR order: shorter first, then by bytes.
 func (r *Reader) KeyAfter(prev []byte) ([]byte, error) {
