@@ -43,8 +43,8 @@ type Blocks struct {
 	views   []*view          // open files
 	spare   []room           // to use again
 	scratch []*segmentlog.BlockBuffer
-	clock   uint64 // counts uses
-	readers int    // that read from files now
+	clock   uint64             // counts uses
+	readers map[*Reader]uint64 // that read from files now: the position each asked for last
 	stats   BlockStats
 }
 
@@ -68,7 +68,7 @@ func NewBlocks(log *segmentlog.Log, budget int) *Blocks {
 	return &Blocks{
 		log: log, budget: max(budget, minBlockBytes), ctx: ctx, cancel: cancel,
 		decodes: semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)-1))), fetches: semaphore.NewWeighted(maxFetches),
-		loads: map[uint64]*load{}, opening: map[uint64]*load{},
+		loads: map[uint64]*load{}, opening: map[uint64]*load{}, readers: map[*Reader]uint64{},
 	}
 }
 
@@ -90,18 +90,21 @@ func (b *Blocks) Close() {
 	b.closeViews(0)
 }
 
-// get returns the block with the first record above a position, with a share taken, if it
-// is ready. Otherwise the load that prepares it, which tells wake when it has ended.
-func (b *Blocks) get(pos uint64, wake chan<- struct{}) (*run, *load) {
+// get returns the block with the first record above a reader's position, with a share
+// taken, if it is ready. Otherwise the load that prepares it, which wakes the reader when it
+// has ended.
+func (b *Blocks) get(r *Reader) (*run, *load) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	pos := r.pos
+	b.readers[r] = pos
 	if k := b.find(pos); k != nil {
 		b.stats.Hits++
 		k.hold()
 		return k.run, nil
 	}
 	l := b.load(pos)
-	l.wakes = append(l.wakes, wake)
+	l.wakes = append(l.wakes, r.wake)
 	return nil, l
 }
 
@@ -109,7 +112,7 @@ func (b *Blocks) get(pos uint64, wake chan<- struct{}) (*run, *load) {
 func (b *Blocks) ahead(pos uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.waiting) == 0 && b.readers*aheadBytes <= b.budget && pos < b.log.Tip() && b.find(pos) == nil {
+	if len(b.waiting) == 0 && len(b.readers)*aheadBytes <= b.budget && pos < b.log.Tip() && b.find(pos) == nil {
 		b.load(pos)
 	}
 }
@@ -136,25 +139,40 @@ func (b *Blocks) put(k *block) {
 	b.ready[i] = k
 }
 
-// enter and leave count the readers of files.
-func (b *Blocks) enter() {
+// leave says that a reader no longer reads from files.
+func (b *Blocks) leave(r *Reader) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.readers++
-}
-
-func (b *Blocks) leave() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.readers--; b.readers == 0 {
+	delete(b.readers, r)
+	if len(b.readers) == 0 {
 		b.closeViews(0)
 	}
 }
 
-// release gives a reader's share of a block back.
-func (b *Blocks) release(r *run) {
-	r.release()
+// release gives a reader's share of a block back. Unless another reader is behind the block,
+// nobody is likely to want it: then its memory is used for the next one, while it is in the
+// processor's cache.
+func (b *Blocks) release(r *Reader, k *run) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	k.release()
+	if !b.awaited(r, k) {
+		for i, have := range b.ready {
+			if have.run == k && k.refs.Load() == 1 {
+				b.forget(i)
+				break
+			}
+		}
+	}
 	b.admit()
+}
+
+// awaited says whether another reader than r is behind the end of a block.
+func (b *Blocks) awaited(r *Reader, k *run) bool {
+	for other, pos := range b.readers {
+		if other != r && pos < k.last() {
+			return true
+		}
+	}
+	return false
 }

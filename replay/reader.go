@@ -42,7 +42,7 @@ type Reader struct {
 	at     int   // the next event of run
 	block  bool  // run is a block, not a chunk of the ring
 	load   *load // what the reader waits for
-	onDisk bool  // it reads from files
+	files  bool  // it reads from files
 	joined bool  // the ring wakes it
 }
 
@@ -70,7 +70,7 @@ func (r *Reader) Close() {
 		r.src.Blocks.abandon(r.load, r.wake)
 		r.load = nil
 	}
-	r.setOnDisk(false)
+	r.leaveFiles()
 	if r.joined {
 		r.src.Ring.wakeup.leave(r.wake)
 		r.joined = false
@@ -108,7 +108,7 @@ func (r *Reader) Poll() (Batch, error) {
 		}
 		switch {
 		case r.block:
-			r.pos = max(r.pos, r.through())
+			r.pos = max(r.pos, r.run.last())
 			r.letGo()
 		case next != nil:
 			r.follow(next)
@@ -120,14 +120,6 @@ func (r *Reader) Poll() (Batch, error) {
 			r.join() // and look again
 		}
 	}
-}
-
-// through is the last seq of a block.
-func (r *Reader) through() uint64 {
-	if n := r.run.published(); n > 0 {
-		return r.run.events[n-1].seq
-	}
-	return r.run.after
 }
 
 // rest returns the next events of the run.
@@ -152,7 +144,7 @@ func (r *Reader) seek() (found bool, err error) {
 			return r.loaded()
 		}
 		if c := r.src.Ring.at(r.pos); c != nil {
-			r.setOnDisk(false)
+			r.leaveFiles()
 			r.run, r.at, r.block, r.tier = c, c.find(r.pos), false, Memory
 			return true, nil
 		}
@@ -163,8 +155,8 @@ func (r *Reader) seek() (found bool, err error) {
 			r.join()
 			continue
 		}
-		r.setOnDisk(true)
-		k, l := r.src.Blocks.get(r.pos, r.wake)
+		r.files = true
+		k, l := r.src.Blocks.get(r)
 		if k == nil {
 			r.load = l
 			return false, nil
@@ -201,7 +193,7 @@ func (r *Reader) take(k *run) {
 	if k.archived {
 		r.tier = Archive
 	}
-	if through := r.through(); !r.src.Ring.reaches(through) {
+	if through := k.last(); !r.src.Ring.reaches(through) {
 		r.src.Blocks.ahead(through)
 	}
 }
@@ -221,7 +213,7 @@ func (r *Reader) letGo() {
 	case r.run == nil:
 		return
 	case r.block:
-		r.src.Blocks.release(r.run)
+		r.src.Blocks.release(r, r.run)
 	default:
 		r.run.release()
 	}
@@ -233,14 +225,12 @@ func (r *Reader) join() {
 	r.joined = true
 }
 
-func (r *Reader) setOnDisk(on bool) {
-	switch {
-	case on && !r.onDisk:
-		r.src.Blocks.enter()
-	case !on && r.onDisk:
-		r.src.Blocks.leave()
+// leaveFiles says that the reader reads memory again, or nothing.
+func (r *Reader) leaveFiles() {
+	if r.files {
+		r.src.Blocks.leave(r)
+		r.files = false
 	}
-	r.onDisk = on
 }
 
 // detach makes a batch independent of the reader's run, which others wait to use again,

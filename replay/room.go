@@ -49,13 +49,19 @@ func (b *Blocks) makeRoom(size int) bool {
 			}
 			return false
 		}
-		k := b.ready[oldest]
-		b.ready = slices.Delete(b.ready, oldest, oldest+1)
-		k.refs.Store(0) // the cache's share was the last, and only the cache gives new ones
-		b.bytes -= k.size
-		b.keep(k.run)
+		b.forget(oldest)
 	}
 	return true
+}
+
+// forget gives up a block of which only the cache has a share, and only the cache gives new
+// ones.
+func (b *Blocks) forget(i int) {
+	k := b.ready[i]
+	b.ready = slices.Delete(b.ready, i, i+1)
+	k.refs.Store(0)
+	b.bytes -= k.size
+	b.keep(k.run)
 }
 
 func (b *Blocks) giveBack(size int) {
@@ -84,7 +90,7 @@ func (b *Blocks) keep(r *run) {
 func (b *Blocks) space(size int) room {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for i, m := range b.spare {
+	for i, m := range slices.Backward(b.spare) { // the newest is most likely in the processor's cache
 		if len(m.buf) == size {
 			b.spare = slices.Delete(b.spare, i, i+1)
 			return m

@@ -56,6 +56,14 @@ func (r *run) release() {
 // published is how many events can be read.
 func (r *run) published() int { return int(r.count.Load()) }
 
+// last is the seq of the last published event.
+func (r *run) last() uint64 {
+	if n := r.published(); n > 0 {
+		return r.events[n-1].seq
+	}
+	return r.after
+}
+
 // find returns the first of the published events above a seq.
 func (r *run) find(after uint64) int {
 	n := r.published()

@@ -62,7 +62,7 @@ func (b *Blocks) share(v *view) *view {
 func (b *Blocks) doneWith(v *view) {
 	v.users--
 	keep := maxViews
-	if b.readers == 0 {
+	if len(b.readers) == 0 {
 		keep = 0
 	}
 	b.closeViews(keep)
