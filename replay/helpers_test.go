@@ -45,8 +45,10 @@ type rig struct {
 	log  *segmentlog.Log
 	ring *Ring
 	src  Source
-	srv  *Server
-	http *httptest.Server
+	// suppressed follows the log where it is set.
+	suppressed *Suppressed
+	srv        *Server
+	http       *httptest.Server
 
 	mu    sync.Mutex
 	cond  sync.Cond
@@ -68,6 +70,9 @@ func newRig(t testing.TB, ringBytes int, tune func(*Options)) *rig {
 func (g *rig) open(dir string, ringBytes int, tune func(*Options)) {
 	quiet := slog.New(slog.DiscardHandler)
 	log, err := segmentlog.Open(segmentlog.Options{Dir: dir, Logger: quiet, MaxHotBytes: 1 << 20, OnCommit: func(b segmentlog.Batch) {
+		if g.suppressed != nil {
+			g.suppressed.Follow(b)
+		}
 		g.ring.Publish(b)
 		g.record(b)
 	}})
@@ -76,7 +81,7 @@ func (g *rig) open(dir string, ringBytes int, tune func(*Options)) {
 	}
 	g.log, g.ring = log, NewRing(ringBytes, log.Tip())
 	g.src = Source{Log: log, Ring: g.ring, Blocks: NewBlocks(log, 0)}
-	o := Options{Source: g.src, Logger: quiet, ServerHeader: "test"}
+	o := Options{Source: g.src, Suppressed: g.suppressed, Logger: quiet, ServerHeader: "test"}
 	if tune != nil {
 		tune(&o)
 	}
@@ -213,4 +218,11 @@ func (c *rawConsumer) send(opcode byte, payload string) error {
 	b := []byte{0x80 | opcode, 0x80 | byte(len(payload)), 0, 0, 0, 0}
 	_, err := c.conn.Write(append(b, payload...))
 	return err
+}
+
+// count is how many connections are counted.
+func (s *Server) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entered
 }
