@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -119,6 +118,6 @@ func TestAnOperatorSeesWhereEachConsumerIs(t *testing.T) {
 	g.until(func() bool { i := g.srv.Consumers(); return len(i) == 1 && i[0].Position == 100 })
 	i := g.srv.Consumers()[0]
 	if i.Lag != 0 || i.Events != 100 || i.Bytes != uint64(len(g.from(0, 100))) || i.Tier != "memory" || i.RemoteAddr != "127.0.0.1" {
-		t.Fatal(fmt.Sprintf("%+v", i))
+		t.Fatalf("%+v", i)
 	}
 }

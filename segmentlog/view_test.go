@@ -114,6 +114,16 @@ func TestATimeIsFoundInEveryTier(t *testing.T) {
 	}
 }
 
+// firstBlock is what the footer of a view's segment says of its first block.
+func firstBlock(t *testing.T, v *View) *Block {
+	t.Helper()
+	c, ok := v.chunks[0].body.(blockChunk)
+	if !ok {
+		t.Fatal("the view is of a hot file")
+	}
+	return &c.seg.footer.Blocks[0]
+}
+
 func TestAViewReadsLocalBlocksWithoutTheirSHA256AndArchivedOnesWithIt(t *testing.T) {
 	l, _ := variedLog(t)
 	for after, archived := range map[uint64]bool{0: true, l.Sealed(0)[0].Name.FirstSeq - 1: false} {
@@ -125,7 +135,7 @@ func TestAViewReadsLocalBlocksWithoutTheirSHA256AndArchivedOnesWithIt(t *testing
 		if v.Archived != archived {
 			t.Fatalf("the view after %d: archived %v", after, v.Archived)
 		}
-		v.chunks[0].body.(blockChunk).seg.footer.Blocks[0].SHA256[0] ^= 1
+		firstBlock(t, v).SHA256[0] ^= 1
 		var corrupt *CorruptError
 		var failed error
 		for _, err := range v.Records(0, &BlockBuffer{}) {
@@ -149,7 +159,7 @@ func TestADamagedByteOfALocalBlockIsNoticedWithoutItsSHA256(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sp := v.chunks[0].body.(blockChunk).seg.footer.Blocks[0].Span
+	sp := firstBlock(t, v).Span
 	v.Close()
 	for off := sp.Offset; off < sp.Offset+sp.Wire; off++ {
 		bad := append([]byte(nil), b...)
