@@ -49,8 +49,8 @@ fuzz: ## run every fuzz target FUZZTIME times
 format-check: ## read new segments with zstd and with Python
 	scripts/format-check
 
-interop: ## run Cistern between reference PDSes and real clients
-	interop/run.sh
+interop: ## run Cistern between reference PDSes, a real MinIO and real clients
+	CISTERN_MINIO=$$(scripts/minio) interop/run.sh
 
 bench-ingest: ## ingest beside the reference relay; BENCH='-peer "" -n 50000' changes flags
 	$(GO) run ./bench ingest -markdown $(BENCH)

@@ -12,7 +12,7 @@ export class Audience {
    */
   constructor(name, service, { cursor, ids, handleOf }) {
     this.name = name;
-    this.cursor = cursor;
+    this.from = cursor;
     this.reader = new FrameReader(service, { cursor });
     this.clients = [
       new AtprotoClient(service, cursor, ids, handleOf),

@@ -2,27 +2,21 @@
 
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
-import net from 'node:net';
-import { poll } from './wait.mjs';
-
-async function freePort() {
-  const server = net.createServer();
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+import { freePort, poll } from './wait.mjs';
 
 export class Cistern {
-  /** `program`: the binary. `dir`: holds its data directory and its log. */
-  static async prepare({ program, dir, plcUrl, hosts }) {
+  /** `program`: the binary. `dir`: holds its data directory and its log. `store`: of its archive. */
+  static async prepare({ program, dir, plcUrl, hosts, store }) {
     const cistern = new Cistern();
     const [port, metricsPort] = [await freePort(), await freePort()];
     cistern.program = program;
+    cistern.env = { ...process.env, ...store.env };
+    cistern.dataDir = `${dir}/data`;
     cistern.logFile = `${dir}/cistern.log`;
     cistern.url = `http://127.0.0.1:${port}`;
     cistern.args = [
-      'serve', '--data-dir', `${dir}/data`,
+      'serve', '--data-dir', cistern.dataDir, '--archive', store.url, '--new-stream',
+      '--segment-size', '1MiB', '--segment-age', '2s',
       '--bind', `127.0.0.1:${port}`, '--metrics-listen', `127.0.0.1:${metricsPort}`,
       '--plc-host', plcUrl, '--log-level', 'debug',
       ...hosts.flatMap((url) => ['--host', url]),
@@ -33,7 +27,7 @@ export class Cistern {
   /** Starts it, and resolves when it answers HTTP. */
   async start() {
     const log = fs.openSync(this.logFile, 'a');
-    const child = spawn(this.program, this.args, { stdio: ['ignore', log, log] });
+    const child = spawn(this.program, this.args, { stdio: ['ignore', log, log], env: this.env });
     fs.closeSync(log);
     this.child = child;
     this.exited = new Promise((resolve) => {
@@ -59,6 +53,19 @@ export class Cistern {
     const how = await Promise.race([this.exited, late]);
     clearTimeout(timer);
     return { ...how, ms: Math.round(performance.now() - began) };
+  }
+
+  /** Resolves when the archive holds everything up to a seq. */
+  async shipped(seq) {
+    await poll(`the archive to hold seq ${seq}`, async () => {
+      const lines = (await (await fetch(`${this.url}/archive/catalog`)).text()).trim().split('\n');
+      return lines.some((line) => line && JSON.parse(line).last_seq >= seq);
+    });
+  }
+
+  /** Loses the disk of a relay that is stopped. */
+  loseDisk() {
+    fs.rmSync(this.dataDir, { recursive: true });
   }
 
   kill() {

@@ -11,6 +11,8 @@ import { Cistern } from './cistern.mjs';
 import { Claims } from './claims.mjs';
 import { Ledger } from './ledger.mjs';
 import { Network } from './network.mjs';
+import { Store } from './store.mjs';
+import { inactive, replayed } from './suppression.mjs';
 import { checkEveryCursor } from './cursors.mjs';
 import { Story } from './story.mjs';
 
@@ -19,6 +21,7 @@ const claims = new Claims();
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'cistern-interop-'));
 let net;
 let cistern;
+let store;
 
 // A client library that throws outside of any call of ours ends up here.
 for (const event of ['uncaughtException', 'unhandledRejection']) {
@@ -27,8 +30,9 @@ for (const event of ['uncaughtException', 'unhandledRejection']) {
 
 async function run(program) {
   net = await Network.start();
+  store = await Store.start(dir);
   cistern = await Cistern.prepare({
-    program, dir, plcUrl: net.plcUrlForCistern, hosts: net.addresses(),
+    program, dir, plcUrl: net.plcUrlForCistern, hosts: net.addresses(), store,
   });
   await cistern.start();
 
@@ -39,8 +43,11 @@ async function run(program) {
   const readFrom = (cursor, name) => {
     const [tip, today] = [live.reader.cursor, story.handles()];
     const handleOf = (fact) => (fact.seq <= tip ? today.get(fact.did) : handleThen(fact));
-    return new Audience(name, cistern.url, { cursor, ids: net.historicResolver(), handleOf });
+    const audience = new Audience(name, cistern.url, { cursor, ids: net.historicResolver(), handleOf });
+    audience.connectedAt = live.reader.events.length;
+    return audience;
   };
+  const replayedTo = (audience) => replayed(live.reader.events, audience.from, audience.connectedAt);
 
   claims.chapter('live, from cursor 0');
   const live = new Audience('live', cistern.url, {
@@ -53,8 +60,9 @@ async function run(program) {
 
   claims.chapter('replay, from cursor 0');
   const replay = readFrom(0, 'replay');
-  await replay.arrived(ledger.count());
-  checkSame(replay, live);
+  claims.ok('somebody has left by now, whose commits are not replayed', replayedTo(replay).length < ledger.count());
+  await replay.arrived(replayedTo(replay).length);
+  checkSame(replay, replayedTo(replay));
   replay.check(claims);
   await replay.close();
 
@@ -75,21 +83,43 @@ async function run(program) {
   claims.ok('consumers that reconnect by themselves get what happened meanwhile', live.reader.events.length > before);
   const middle = live.reader.events[Math.floor(before / 2)].fact.seq;
   const again = [readFrom(0, 'again from 0'), readFrom(middle, `from the middle (${middle})`)];
-  const rest = (audience) => live.reader.events.filter((event) => event.fact.seq > audience.cursor).length;
   story.arrived = async () => {
     await live.arrived(ledger.count());
-    for (const audience of again) await audience.arrived(rest(audience));
+    for (const audience of again) await audience.arrived(replayedTo(audience).length);
   };
   await story.arrived();
   await story.secondPart();
   ledger.check(claims, 'live across the restart', live.reader.events);
   live.check(claims);
   for (const audience of again) {
-    checkSame(audience, live);
+    checkSame(audience, replayedTo(audience));
     audience.check(claims);
     await audience.close();
   }
   await checkEveryCursor(claims, cistern.url, live.reader.events);
+
+  claims.chapter('the disk is lost, and the archive has everything');
+  await cistern.shipped(live.reader.events.at(-1).fact.seq);
+  const left = await cistern.stop();
+  claims.ok('SIGTERM ends it with exit code 0', left.code === 0, JSON.stringify(left));
+  cistern.loseDisk();
+  await cistern.start();
+  const restored = readFrom(0, 'from 0 through the bucket');
+  story.arrived = async () => {
+    await live.arrived(ledger.count());
+    await restored.arrived(replayedTo(restored).length);
+  };
+  await story.arrived();
+  await story.afterTheLoss();
+  ledger.check(claims, 'live across the loss', live.reader.events);
+  live.check(claims);
+  checkSame(restored, replayedTo(restored));
+  restored.check(claims);
+  await restored.close();
+  await checkEveryCursor(claims, cistern.url, live.reader.events);
+  const gone = inactive(live.reader.events);
+  claims.ok(`accounts are gone whose commits nobody can replay (${gone.size})`, gone.size > 0);
+  claims.ok('new events have numbers far above those before', live.reader.events.at(-1).fact.seq >= 1_000_000_000);
 
   claims.chapter('what it was all tried with');
   checkCoverage(ledger);
@@ -98,12 +128,11 @@ async function run(program) {
   await live.close();
 }
 
-/** Asserts that an audience read the very frames, seq included, that the live one has from its cursor on. */
-function checkSame(audience, live) {
+/** Asserts that an audience read the very frames, seq included, that it must get of those that the live one had. */
+function checkSame(audience, want) {
   const lines = (events) => events.map((event) => event.line);
-  claims.sameList(`${audience.name}: the same frames under the same seq as live`,
-    lines(audience.reader.events),
-    lines(live.reader.events.filter((event) => event.fact.seq > audience.cursor)));
+  claims.sameList(`${audience.name}: the same frames under the same seq as live, but for accounts that are not active`,
+    lines(audience.reader.events), lines(want));
 }
 
 /** Asserts that what the run set up did take part in it. */
@@ -130,6 +159,7 @@ try {
   claims.ok('the story is told to its end', false, `${describe(err)}\n${err.stack}\n\nthe end of Cistern's log:\n${cistern?.logTail()}`);
 } finally {
   cistern?.kill();
+  store?.kill();
 }
 console.log(`\n${Math.round((performance.now() - began) / 100) / 10} s after the modules were loaded`);
 const code = claims.close();

@@ -151,6 +151,15 @@ export class Story {
     await act('frank, in dialect, deletes his account', frank, () => frank.deleteForGood(), ['account deleted']);
     await act('grace, in dialect, posts', grace, () => grace.post('Bonne nuit.'), [`commit create ${POST}`]);
   }
+
+  /** What happens once the archive is all that is left of the log. */
+  async afterTheLoss() {
+    const { alice, bob, grace } = this.people;
+    const act = this.#act.bind(this);
+    const post = await act('alice posts', alice, () => alice.post('Still here.'), [`commit create ${POST}`]);
+    await act('bob likes it', bob, () => bob.like(post), [`commit create ${LIKE}`]);
+    await act('grace, in dialect, posts', grace, () => grace.post('Encore.'), [`commit create ${POST}`]);
+  }
 }
 
 function threeWrites() {

@@ -1,6 +1,8 @@
 // Waiting on conditions. Whatever collects events calls changed(), and every
 // pending until() looks at its condition again; nothing sleeps to wait.
 
+import net from 'node:net';
+
 const pending = new Set();
 
 /** Tells every pending until() that something it may be waiting for happened. */
@@ -54,4 +56,13 @@ export async function poll(what, attempt, { ms = 60_000, every = 50 } = {}) {
     }
     await new Promise((resolve) => setTimeout(resolve, every));
   }
+}
+
+/** A port of the loopback that nobody listens on. */
+export async function freePort() {
+  const server = net.createServer();
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
