@@ -46,6 +46,7 @@ type consumer struct {
 	control   chan []byte   // frames to send for what the peer sent: pongs
 	gone      chan struct{} // closed when the peer closed or the socket failed
 	scratch   []byte
+	writes    int
 
 	stats consumerStats
 }

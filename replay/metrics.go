@@ -6,8 +6,9 @@ import (
 
 // metrics are what is counted besides what each consumer counts.
 type metrics struct {
-	closed  *prometheus.CounterVec
-	refused *prometheus.CounterVec
+	closed   *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+	delivery prometheus.Histogram
 }
 
 func newMetrics(s *Server) *metrics {
@@ -19,7 +20,12 @@ func newMetrics(s *Server) *metrics {
 			Name: "cistern_replay_refused_total", Help: "Connections that were refused before they became a consumer's, by limit.",
 		}, []string{"limit"}),
 	}
-	s.opts.Registerer.MustRegister(m.closed, m.refused, collector{s})
+	m.delivery = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "cistern_replay_delivery_seconds",
+		Help:    "Time from an event's fsync until a consumer that reads memory was written it, of one write in 16.",
+		Buckets: []float64{.001, .002, .005, .01, .015, .02, .03, .05, .1, .2, .5, 1, 2, 5, 10},
+	})
+	s.opts.Registerer.MustRegister(m.closed, m.refused, m.delivery, collector{s})
 	return m
 }
 

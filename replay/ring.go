@@ -2,6 +2,7 @@ package replay
 
 import (
 	"sync"
+	"time"
 
 	"github.com/cistern-archive/cistern/segmentlog"
 )
@@ -12,7 +13,7 @@ const (
 	chunkBytes = 1 << 20
 	// chunkEvents is its room for events: frames of less than 512 bytes fill that first.
 	chunkEvents = chunkBytes / 512
-	eventBytes  = 24
+	eventBytes  = 32
 )
 
 // Ring holds the newest durable events in memory, ready to send: each with its
@@ -41,9 +42,10 @@ func NewRing(budget int, tip uint64) *Ring {
 
 // Publish adds a group commit; it is meant for segmentlog.Options.OnCommit.
 func (r *Ring) Publish(b segmentlog.Batch) {
+	now := time.Now().UnixNano()
 	r.mu.Lock()
 	for i := range b.Len() {
-		r.add(b.Seq(i), b.DID(i), b.Frame(i))
+		r.add(b.Seq(i), b.DID(i), b.Frame(i), now)
 	}
 	if n := len(r.chunks); n > 0 {
 		r.chunks[n-1].publish()
@@ -55,7 +57,7 @@ func (r *Ring) Publish(b segmentlog.Batch) {
 	r.wakeup.signal()
 }
 
-func (r *Ring) add(seq uint64, did, frame []byte) {
+func (r *Ring) add(seq uint64, did, frame []byte, at int64) {
 	need := maxFrameHead + len(frame)
 	var last *run
 	if n := len(r.chunks); n > 0 {
@@ -72,7 +74,7 @@ func (r *Ring) add(seq uint64, did, frame []byte) {
 		}
 		last = c
 	}
-	last.add(seq, did, frame)
+	last.add(seq, did, frame, at)
 	r.high = seq
 }
 

@@ -30,6 +30,7 @@ type run struct {
 type event struct {
 	seq uint64
 	key uint64 // of its account, 0 for what is never suppressed
+	at  int64  // when it was published, Unix ns; 0 where it comes from a file
 	end uint32 // of its frame in buf
 }
 
@@ -87,7 +88,7 @@ func (r *run) upTo(i, size int) int {
 
 // add appends an event to a run that only the caller writes; it is seen by others once it
 // is published. A run that others see already must have room.
-func (r *run) add(seq uint64, did, frame []byte) {
+func (r *run) add(seq uint64, did, frame []byte, at int64) {
 	buf := appendFrame(r.buf[:r.used], opBinary, frame)
 	if len(buf) > len(r.buf) {
 		r.buf = buf[:cap(buf)]
@@ -97,7 +98,7 @@ func (r *run) add(seq uint64, did, frame []byte) {
 		r.events = append(r.events, event{})
 		r.events = r.events[:cap(r.events)]
 	}
-	r.events[r.added] = event{seq: seq, key: suppressKey(did, frame), end: uint32(r.used)}
+	r.events[r.added] = event{seq: seq, key: suppressKey(did, frame), at: at, end: uint32(r.used)}
 	r.added++
 }
 

@@ -50,7 +50,7 @@ func (s *socket) write(buf []byte, spans []span) (int, error) {
 // send writes a batch, without what is suppressed, and returns the reason why the
 // connection must end, "" for none.
 func (c *consumer) send(b Batch) string {
-	last, tier := b.Last(), c.reader.Tier()
+	last, tier, published := b.Last(), c.reader.Tier(), b.run.events[b.from].at
 	now := time.Now()
 	progress, bytes := now, 0
 	for done := 0; b.Len() > 0; {
@@ -85,9 +85,20 @@ func (c *consumer) send(b Batch) string {
 			b = c.reader.detach(b)
 		}
 	}
+	c.note(published)
 	c.touch(now) // an event accepted is a sign of life, a ping is not
 	c.stats.reached(last, tier, now)
 	return c.pace(tier, bytes)
+}
+
+// deliveryEvery is how many writes there are to one whose delay is noted.
+const deliveryEvery = 16
+
+// note notes how long ago the oldest event of a write was published.
+func (c *consumer) note(published int64) {
+	if c.writes++; c.writes%deliveryEvery == 0 && published != 0 {
+		c.server.metrics.delivery.Observe(float64(time.Now().UnixNano()-published) / 1e9)
+	}
 }
 
 // pace waits when a consumer was sent more from files than its rate allows.

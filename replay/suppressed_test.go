@@ -110,7 +110,7 @@ func TestASkipListIsMadeAgainWhenTheSetChanges(t *testing.T) {
 	for i := range dids {
 		dids[i] = fmt.Appendf(nil, "did:plc:%d", i)
 		head, tail := frameParts("#commit", string(dids[i]), true, 5)
-		r.add(uint64(i+1), dids[i], append(head, tail...))
+		r.add(uint64(i+1), dids[i], append(head, tail...), 0)
 		if i == 99 {
 			r.publish()
 		}

@@ -106,7 +106,7 @@ func (b *Blocks) decode(l *load) (*run, error) {
 		if err != nil {
 			return nil, fmt.Errorf("after seq %d: %w", after, err)
 		}
-		r.add(rec.Seq, rec.DID, rec.Frame)
+		r.add(rec.Seq, rec.DID, rec.Frame, 0)
 	}
 	r.publish()
 	return r, nil

@@ -8,8 +8,8 @@ import (
 // How long readers may wait for company, so that many events are written at once: a
 // write costs four times what an event in it does, whatever it is.
 const (
-	tickPerReader = 20 * time.Microsecond
-	maxTick       = 10 * time.Millisecond
+	tickPerReader = 30 * time.Microsecond
+	maxTick       = 15 * time.Millisecond
 )
 
 // wakeup tells readers that events were published. The first event after a quiet tick is
