@@ -8,7 +8,7 @@ FUZZTIME ?= 5000x
 SOAK     ?= 90m
 LONG     ?= 100
 
-.PHONY: help build build-nocgo test race versitygw-check vet lint fmt fmt-check mutants fuzz interop bench-ingest bench-replay bench-fanout bench-scale bench-hostile long-archive soak tools ci
+.PHONY: help build build-nocgo test race versitygw-check vet lint fmt fmt-check mutants fuzz interop bench-ingest bench-replay bench-scale bench-hostile long-archive soak tools ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,9 +57,6 @@ bench-ingest: ## ingest beside the reference relay; BENCH='-peer "" -n 50000' ch
 
 bench-replay: ## replay beside the reference relay; BENCH='-tier sealed' for sealed segments
 	$(GO) run ./bench replay -markdown $(BENCH)
-
-bench-fanout: ## 500 live consumers at 500 events/s beside the reference relay; BENCH='-consumers 10' changes flags
-	$(GO) run ./bench fanout -markdown $(BENCH)
 
 bench-scale: ## 2,800 hosts at once in front of Cistern; BENCH='-rounds 1' changes flags
 	$(GO) run ./bench scale -markdown $(BENCH)

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"encoding/binary"
 	"fmt"
-	"io"
 )
 
 // frameCounter counts the messages in a byte stream of WebSocket frames (RFC 6455,
@@ -51,9 +49,6 @@ func (c *frameCounter) feed(p []byte) error {
 	return nil
 }
 
-// control says that the frame is a ping, a pong or a close.
-func (c *frameCounter) control() bool { return c.head[0]&opcodeBits >= opClose }
-
 // headLen is how long the header is; its first two bytes are there. A server does
 // not mask.
 func (c *frameCounter) headLen() int {
@@ -86,52 +81,4 @@ func (c *frameCounter) begin() error {
 		c.events++
 	}
 	return nil
-}
-
-// readMessage reads one message, of one frame or of several.
-func readMessage(r *bufio.Reader) ([]byte, error) {
-	var message []byte
-	for {
-		head, err := r.Peek(2)
-		if err != nil {
-			return nil, err
-		}
-		c := frameCounter{head: [10]byte{head[0], head[1]}}
-		n := c.headLen()
-		if head, err = r.Peek(n); err != nil {
-			return nil, err
-		}
-		copy(c.head[:], head)
-		if err := c.begin(); err != nil {
-			return nil, err
-		}
-		if _, err := r.Discard(n); err != nil {
-			return nil, err
-		}
-		payload := make([]byte, c.skip)
-		if _, err := io.ReadFull(r, payload); err != nil {
-			return nil, err
-		}
-		if c.control() {
-			continue
-		}
-		if message = append(message, payload...); c.data {
-			return message, nil
-		}
-	}
-}
-
-// prefixed is a connection of which some bytes were read before.
-type prefixed struct {
-	rest []byte
-	conn io.Reader
-}
-
-func (p *prefixed) Read(b []byte) (int, error) {
-	if len(p.rest) > 0 {
-		n := copy(b, p.rest)
-		p.rest = p.rest[n:]
-		return n, nil
-	}
-	return p.conn.Read(b)
 }

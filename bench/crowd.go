@@ -22,8 +22,7 @@ type crowdSpec struct {
 	Rate                     float64 // events a second over all hosts
 	Seed                     uint64
 	TLS                      bool
-	Named                    bool // hosts are called localhost, as the reference relay wants
-	Addresses                int  // of the loopback: a port of one address serves few connections
+	Addresses                int // of the loopback: a port of one address serves few connections
 	Accidents                time.Duration
 	Down                     time.Duration
 	Kinds                    []netsim.Accident // nil: all
@@ -99,16 +98,7 @@ func serveCrowd(ctx context.Context, args []string) error {
 	if err := c.backlog(); err != nil {
 		return err
 	}
-	out := crowdAnnouncement{PLC: c.net.PLCURL(), Hosts: c.net.HostURLs(), CA: string(c.net.CA())}
-	if c.spec.Named {
-		if out.PLC, err = servePLC(out.PLC); err != nil {
-			return err
-		}
-		for i, h := range out.Hosts {
-			out.Hosts[i] = strings.Replace(h, loopback, named, 1)
-		}
-	}
-	if err := say(out); err != nil {
+	if err := say(crowdAnnouncement{PLC: c.net.PLCURL(), Hosts: c.net.HostURLs(), CA: string(c.net.CA())}); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -4,7 +4,6 @@
 //
 //	go run ./bench ingest -n 100000 -rounds 5
 //	go run ./bench replay -consumers 8 -peer ""
-//	go run ./bench fanout -consumers 500
 //	go run ./bench scale -hosts 2800
 //	go run ./bench hostile -rogues 3
 //	go run ./bench soak -for 90m
@@ -15,10 +14,6 @@
 // relay's process alone: CPU time (user and system) from its CPU clock, peak resident
 // memory from the kernel. Two relays take turns, A B A B, so that a noisy machine
 // disturbs both; the ratio is taken pair by pair.
-//
-// Fanout measures what sending costs: hosts make events at a rate, and live consumers, in a
-// process of their own (bench audience), read them. Most of them only count; a few decode
-// what they get and look how old it is.
 //
 // Scale measures Cistern alone in front of thousands of hosts that it meets all at once
 // (bench crowd, likewise a process of its own, with TLS): threads, memory, the time until

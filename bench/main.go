@@ -19,11 +19,10 @@ func main() {
 	}
 }
 
-const usage = `usage: bench ingest|replay|fanout|scale|hostile|soak [flags]
+const usage = `usage: bench ingest|replay|scale|hostile|soak [flags]
 
   ingest   what accepting an event costs: read, verified, durable in the log
   replay   what sending one from the log to a consumer costs
-  fanout   what sending events to many live consumers costs, and how old they are then
   scale    what thousands of hosts at once cost: threads, memory, time, health
   hostile  what hosts that break every rule of the wire cost the others
   soak     that nothing grows and nothing is lost when hosts fail for hours
@@ -40,8 +39,6 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		return measure(ctx, args[0], o)
-	case "fanout":
-		return runFanout(ctx, args[1:])
 	case "scale":
 		return runScale(ctx, args[1:])
 	case "hostile":
@@ -52,8 +49,6 @@ func run(ctx context.Context, args []string) error {
 		return serveUpstream(ctx, args[1:])
 	case "crowd":
 		return serveCrowd(ctx, args[1:])
-	case "audience":
-		return serveAudience(ctx, args[1:])
 	case "rogues":
 		return serveRogues(args[1:])
 	case "idle":
