@@ -28,7 +28,7 @@ func consume(ctx context.Context, addr string, want, total int) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	buf := make([]byte, readSize)
-	rest, err := upgrade(conn, addr, buf)
+	rest, err := upgrade(conn, addr, "?cursor=0", buf)
 	if err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
@@ -54,15 +54,15 @@ func consume(ctx context.Context, addr string, want, total int) error {
 	return nil
 }
 
-// upgrade does the opening handshake (RFC 6455, section 4.1) and returns what came
-// after it.
-func upgrade(conn net.Conn, addr string, buf []byte) ([]byte, error) {
+// upgrade does the opening handshake (RFC 6455, section 4.1) of subscribeRepos with a
+// query, which may be empty, and returns what came after it.
+func upgrade(conn net.Conn, addr, query string, buf []byte) ([]byte, error) {
 	if err := conn.SetDeadline(time.Now().Add(quiet)); err != nil {
 		return nil, err
 	}
-	const request = "GET /xrpc/com.atproto.sync.subscribeRepos?cursor=0 HTTP/1.1\r\nHost: %s\r\nUser-Agent: cistern-bench\r\n" +
+	const request = "GET /xrpc/com.atproto.sync.subscribeRepos%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: cistern-bench\r\n" +
 		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Y2lzdGVybi1iZW5jaC0wMQ==\r\n\r\n"
-	if _, err := fmt.Fprintf(conn, request, addr); err != nil {
+	if _, err := fmt.Fprintf(conn, request, query, addr); err != nil {
 		return nil, err
 	}
 	n := 0

@@ -26,6 +26,7 @@ type crowdSpec struct {
 	Accidents                time.Duration
 	Down                     time.Duration
 	Kinds                    []netsim.Accident // nil: all
+	Named                    bool              // hosts are called localhost, as the reference relay wants them
 }
 
 // crowdAnnouncement is the first line of a crowd.
@@ -98,7 +99,7 @@ func serveCrowd(ctx context.Context, args []string) error {
 	if err := c.backlog(); err != nil {
 		return err
 	}
-	if err := say(crowdAnnouncement{PLC: c.net.PLCURL(), Hosts: c.net.HostURLs(), CA: string(c.net.CA())}); err != nil {
+	if err := c.announce(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -123,6 +124,20 @@ func (c *crowdProcess) backlog() error {
 		}
 	}
 	return nil
+}
+
+// announce says where everything is.
+func (c *crowdProcess) announce() (err error) {
+	a := crowdAnnouncement{PLC: c.net.PLCURL(), Hosts: c.net.HostURLs(), CA: string(c.net.CA())}
+	if c.spec.Named {
+		if a.PLC, err = servePLC(a.PLC); err != nil {
+			return err
+		}
+		for i, h := range a.Hosts {
+			a.Hosts[i] = strings.Replace(h, loopback, named, 1)
+		}
+	}
+	return say(a)
 }
 
 func say(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }

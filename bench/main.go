@@ -19,10 +19,13 @@ func main() {
 	}
 }
 
-const usage = `usage: bench ingest|replay|scale|hostile|soak [flags]
+const usage = `usage: bench ingest|replay|fanout|latency|slow|scale|hostile|soak [flags]
 
   ingest   what accepting an event costs: read, verified, durable in the log
   replay   what sending one from the log to a consumer costs
+  fanout   what a live event costs for each of hundreds of consumers, and how old it is there
+  latency  the same with ten consumers
+  slow     what consumers that read slowly, pause or never read cost the others
   scale    what thousands of hosts at once cost: threads, memory, time, health
   hostile  what hosts that break every rule of the wire cost the others
   soak     that nothing grows and nothing is lost when hosts fail for hours
@@ -39,6 +42,10 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		return measure(ctx, args[0], o)
+	case "fanout", "latency":
+		return runFanout(ctx, args[0], args[1:])
+	case "slow":
+		return runSlow(ctx, args[1:])
 	case "scale":
 		return runScale(ctx, args[1:])
 	case "hostile":

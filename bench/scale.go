@@ -303,8 +303,8 @@ func (o *scaleOptions) writeOrigin(b *strings.Builder, what string, d crowdSpec,
 			what += fmt.Sprintf(" -%s %v", f.name, f.now)
 		}
 	}
-	if !o.spec.TLS {
-		what += " -tls=false"
+	if o.spec.TLS != d.TLS {
+		what += fmt.Sprintf(" -tls=%v", o.spec.TLS)
 	}
 	fmt.Fprintf(b, "- command: `go run ./bench %s`\n- commit: %s\n", what, commit())
 	fmt.Fprintf(b, "- machine: %s\n- load average before: %s; after: %s\n", machine(), load, loadAverage())

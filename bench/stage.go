@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// stage is a relay that reads from a crowd, for consumers to come.
+type stage struct {
+	crowd *crowd
+	relay *relay
+	began time.Time
+}
+
+// startStage starts a crowd and a relay, and waits until the relay has subscribed to
+// every host and has logged what they had.
+func (o *fanoutOptions) startStage(ctx context.Context, sub subject, dir string) (st *stage, err error) {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	st = &stage{began: time.Now()}
+	defer func() {
+		if err != nil {
+			st.end()
+		}
+	}()
+	if st.crowd, err = startCrowd(ctx, dir, o.spec); err != nil {
+		return nil, err
+	}
+	from := &upstream{talker: st.crowd.talker, announcement: announcement{PLC: st.crowd.PLC}}
+	for _, h := range st.crowd.Hosts {
+		from.Hosts = append(from.Hosts, strings.TrimPrefix(h, "http://"))
+	}
+	if st.relay, err = sub.start(ctx, dir, from); err != nil {
+		return nil, err
+	}
+	var failed error
+	err = st.relay.until(ctx, "not connected to all hosts", func() (bool, time.Duration) {
+		var n crowdCount
+		n, failed = st.crowd.count(ctx)
+		return failed != nil || n.Subscribed == o.spec.Hosts, 50 * time.Millisecond
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return nil, err
+	}
+	_, err = st.quiet(ctx)
+	return st, err
+}
+
+// emit makes hosts send events from now on, and lets them flow for a while.
+func (st *stage) emit(ctx context.Context, warmUp time.Duration) error {
+	if err := st.crowd.tell(lineEmit); err != nil {
+		return err
+	}
+	return st.relay.wait(ctx, warmUp)
+}
+
+// quiet makes hosts send no more, waits until the relay has logged everything, and
+// returns how many events that is.
+func (st *stage) quiet(ctx context.Context) (int, error) {
+	var n crowdCount
+	if err := st.crowd.ask(ctx, &n, lineQuiet); err != nil {
+		return 0, err
+	}
+	if n.Err != "" {
+		return 0, fmt.Errorf("crowd: %s", n.Err)
+	}
+	return n.Events, st.relay.waitLogged(ctx, n.Events)
+}
+
+// watchFor measures the relay for a while.
+func (st *stage) watchFor(ctx context.Context, d time.Duration) (sample, error) {
+	before, err := st.relay.logged(ctx)
+	if err != nil {
+		return sample{}, err
+	}
+	s, err := watch(st.relay, func() error { return st.relay.wait(ctx, d) })
+	if err != nil {
+		return s, err
+	}
+	after, err := st.relay.logged(ctx)
+	s.events, s.logged = after-before, after
+	return s, err
+}
+
+// caughtUp waits until every consumer has had want events or is gone, as long as any
+// of them gets one.
+func (st *stage) caughtUp(ctx context.Context, a *audience, want int) (out attendance, err error) {
+	had, moved := -1, time.Now()
+	err = st.relay.until(ctx, "consumers are behind", func() (bool, time.Duration) {
+		if out = a.attendance(want); out.events > had {
+			had, moved = out.events, time.Now()
+		}
+		return out.behind == 0 || time.Since(moved) > quiet, 5 * sweepEvery
+	})
+	return out, err
+}
+
+// end ends both processes.
+func (st *stage) end() {
+	if st.relay != nil && st.relay.process != nil {
+		st.relay.kill()
+	}
+	if st.crowd != nil {
+		st.crowd.end()
+	}
+}
+
+// listeners are live consumers that note ages.
+type listeners []*listener
+
+func (st *stage) listeners(ctx context.Context, n int) (ls listeners, err error) {
+	for range n {
+		l, err := listen(ctx, st.relay.addr, st.began)
+		if err != nil {
+			ls.end()
+			return nil, err
+		}
+		ls = append(ls, l)
+	}
+	return ls, nil
+}
+
+// between returns the ages of what arrived at any of them in a span of time.
+func (ls listeners) between(from, to time.Duration) (all latencies, err error) {
+	for _, l := range ls {
+		one, failed := l.between(from, to)
+		all.took = append(all.took, one.took...)
+		err = errors.Join(err, failed)
+	}
+	slices.Sort(all.took)
+	return all, err
+}
+
+// missing says how many of want events each they have not had, together.
+func (ls listeners) missing(want int) (n int) {
+	for _, l := range ls {
+		l.mu.Lock()
+		n += max(want-len(l.arrivals), 0)
+		l.mu.Unlock()
+	}
+	return n
+}
+
+func (ls listeners) end() {
+	for _, l := range ls {
+		l.end()
+	}
+}
