@@ -45,6 +45,15 @@ type audience struct {
 
 // seatAudience connects n live consumers to a relay and reads them until end.
 func seatAudience(ctx context.Context, addr string, n int) (*audience, error) {
+	a, err := seatDeaf(ctx, addr, n)
+	if err == nil {
+		a.wg.Go(a.sweep)
+	}
+	return a, err
+}
+
+// seatDeaf connects n live consumers that nobody reads.
+func seatDeaf(ctx context.Context, addr string, n int) (*audience, error) {
 	a := &audience{seats: make([]*seat, n), stop: make(chan struct{})}
 	var g errgroup.Group
 	g.SetLimit(dialsAtOnce)
@@ -54,9 +63,7 @@ func seatAudience(ctx context.Context, addr string, n int) (*audience, error) {
 			return err
 		})
 	}
-	err := g.Wait()
-	a.wg.Go(a.sweep)
-	if err != nil {
+	if err := g.Wait(); err != nil {
 		a.end()
 		return nil, err
 	}
@@ -103,9 +110,7 @@ func (a *audience) sweep() {
 			alive = time.Now()
 		}
 		for _, s := range a.seats {
-			if s != nil {
-				s.read(buf, pong)
-			}
+			s.read(buf, pong)
 		}
 	}
 }
