@@ -8,7 +8,7 @@ FUZZTIME ?= 5000x
 SOAK     ?= 90m
 LONG     ?= 100
 
-.PHONY: help build build-nocgo test race versitygw-check vet lint fmt fmt-check mutants fuzz interop bench-ingest bench-replay bench-scale bench-hostile long-archive soak tools ci
+.PHONY: help build build-nocgo test race versitygw-check vet lint fmt fmt-check mutants fuzz interop bench-ingest bench-replay bench-fanout bench-latency bench-slow bench-scale bench-hostile long-archive soak tools ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,15 @@ bench-ingest: ## ingest beside the reference relay; BENCH='-peer "" -n 50000' ch
 
 bench-replay: ## replay beside the reference relay; BENCH='-tier sealed' for sealed segments
 	$(GO) run ./bench replay -markdown $(BENCH)
+
+bench-fanout: ## 500 live consumers beside the reference relay; BENCH='-peer "" -consumers 1000 -for 5m' changes flags
+	$(GO) run ./bench fanout -markdown $(BENCH)
+
+bench-latency: ## how old an event is at ten live consumers, beside the reference relay
+	$(GO) run ./bench latency -markdown $(BENCH)
+
+bench-slow: ## consumers that read slowly, pause or never read beside ten that do not; BENCH='-for 10m' changes flags
+	$(GO) run ./bench slow -markdown $(BENCH)
 
 bench-scale: ## 2,800 hosts at once in front of Cistern; BENCH='-rounds 1' changes flags
 	$(GO) run ./bench scale -markdown $(BENCH)

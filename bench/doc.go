@@ -4,6 +4,9 @@
 //
 //	go run ./bench ingest -n 100000 -rounds 5
 //	go run ./bench replay -consumers 8 -peer ""
+//	go run ./bench fanout -consumers 500
+//	go run ./bench latency
+//	go run ./bench slow -for 10m
 //	go run ./bench scale -hosts 2800
 //	go run ./bench hostile -rogues 3
 //	go run ./bench soak -for 90m
@@ -14,6 +17,10 @@
 // relay's process alone: CPU time (user and system) from its CPU clock, peak resident
 // memory from the kernel. Two relays take turns, A B A B, so that a noisy machine
 // disturbs both; the ratio is taken pair by pair.
+//
+// Fan-out (and latency, with fewer consumers) measures what a live event costs for each
+// consumer, in front of a small crowd, and how old it is when it arrives. Slow measures, for
+// Cistern alone, what consumers that do not keep up cost those that do.
 //
 // Scale measures Cistern alone in front of thousands of hosts that it meets all at once
 // (bench crowd, likewise a process of its own, with TLS): threads, memory, the time until
@@ -28,8 +35,8 @@
 // silent at random, and ends with an error when memory, goroutines, threads or files
 // grew, when an event was lost, or when an accident was not felt.
 //
-// What it is not: a test. Ingest and replay say nothing of whether the events were the
-// right ones. It needs Linux, and for the reference relay a C
+// What it is not: a test. Ingest, replay and fan-out count events and say nothing of whether
+// they were the right ones. It needs Linux, and for the reference relay a C
 // compiler and sqlite3 or python3.
 //
 // Invariants:
