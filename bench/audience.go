@@ -123,7 +123,7 @@ func (s *seat) read(buf []byte, pong bool) {
 		return
 	}
 	if s.limit >= 0 {
-		buf = buf[:4<<10] // about one event: no more than it may
+		buf = buf[:16<<10] // few events: hardly more than it may
 	}
 	var n int
 	var failed error
@@ -180,17 +180,39 @@ type attendance struct {
 	missed int // events, over all consumers
 }
 
+// attendant is consumers that can be counted.
+type attendant interface {
+	attendance(want int) attendance
+}
+
+// attendanceOf sums.
+func attendanceOf(want int, of ...attendant) (sum attendance) {
+	for _, some := range of {
+		one := some.attendance(want)
+		sum.events += one.events
+		sum.behind += one.behind
+		sum.gone += one.gone
+		sum.missed += one.missed
+	}
+	return sum
+}
+
+// add counts a consumer that has had so many events, and ended if err is not nil.
+func (t *attendance) add(want, had int, err error) {
+	t.events += had
+	t.missed += max(want-had, 0)
+	switch {
+	case err != nil:
+		t.gone++
+	case had < want:
+		t.behind++
+	}
+}
+
 func (a *audience) attendance(want int) (out attendance) {
 	for _, s := range a.seats {
-		n, err := s.had()
-		out.events += n
-		out.missed += max(want-n, 0)
-		switch {
-		case err != nil:
-			out.gone++
-		case n < want:
-			out.behind++
-		}
+		had, err := s.had()
+		out.add(want, had, err)
 	}
 	return out
 }

@@ -179,6 +179,9 @@ func (o *fanoutOptions) withAudience(ctx context.Context, st *stage, s *fanoutSa
 		return err
 	}
 	defer ls.end()
+	if err := st.relay.wait(ctx, grace); err != nil { // a relay may answer before it has seated a consumer
+		return err
+	}
 	if err := st.emit(ctx, o.warmUp()); err != nil {
 		return err
 	}
@@ -195,7 +198,7 @@ func (o *fanoutOptions) withAudience(ctx context.Context, st *stage, s *fanoutSa
 	if err := st.relay.wait(ctx, grace); err != nil {
 		return err
 	}
-	s.then = a.attendance(tip - first)
+	s.then = attendanceOf(tip-first, a, ls)
 	if s.age, err = ls.between(from, to); err != nil {
 		return err
 	}
@@ -204,9 +207,6 @@ func (o *fanoutOptions) withAudience(ctx context.Context, st *stage, s *fanoutSa
 	if err != nil {
 		return err
 	}
-	s.atLast, err = st.caughtUp(ctx, a, last-first)
-	if missing := ls.missing(last - first); missing > 0 {
-		err = errors.Join(err, fmt.Errorf("listeners missed %d events", missing))
-	}
+	s.atLast, err = st.caughtUp(ctx, last-first, a, ls)
 	return err
 }

@@ -82,6 +82,9 @@ func (o *fanoutOptions) reportTable(w io.Writer, table [][]string, what, load st
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n## %s: %s\n\n%d rounds: median (lowest–highest).\n\n", time.Now().UTC().Format(time.DateOnly), o.command, o.rounds)
 	writeTable(&b, table)
+	if d := fanoutDefaults(o.command).listeners; o.listeners != d {
+		what += fmt.Sprintf(" -listeners %d", o.listeners)
+	}
 	if o.relay != "" {
 		what += fmt.Sprintf(" -relay-flags %q", o.relay)
 	}

@@ -72,14 +72,14 @@ type slowSample struct {
 	held           int // deaf sockets still connected at the end
 	deaf           int
 	missed         [3]int // events, by the good ones, the slow one, the one that paused
-	gone           int    // of the last two
+	gone           int    // of all these
 }
 
 // judge is an error when a consumer that reads was dropped or missed an event, or when
 // one was not late at all.
 func (s slowSample) judge() error {
 	if s.missed != [3]int{} || s.gone > 0 {
-		return fmt.Errorf("events missed: good %d, slow %d, paused %d; %d of the last two were dropped", s.missed[0], s.missed[1], s.missed[2], s.gone)
+		return fmt.Errorf("events missed: good %d, slow %d, paused %d; %d of these were dropped", s.missed[0], s.missed[1], s.missed[2], s.gone)
 	}
 	if s.lag <= 0 || s.lagPause <= 0 {
 		return fmt.Errorf("nobody was late: the slow consumer was %d events behind, the one that paused %d", s.lag, s.lagPause)
@@ -200,10 +200,11 @@ func (s *slowSample) count(ctx context.Context, st *stage, ls listeners, late *a
 	for _, one := range late.seats {
 		one.allow(-1)
 	}
-	if _, err := st.caughtUp(ctx, late, want); err != nil {
+	if _, err := st.caughtUp(ctx, want, late, ls); err != nil {
 		return err
 	}
-	s.missed[0] = ls.missing(want)
+	good := ls.attendance(want)
+	s.missed[0], s.gone = good.missed, good.gone
 	for i, one := range late.seats {
 		n, err := one.had()
 		s.missed[i+1] = max(want-n, 0)

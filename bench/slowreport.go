@@ -31,7 +31,7 @@ func (o *slowOptions) slowTable(s slowSample) [][]string {
 		{"events missed, the good ones", s.missed[0]},
 		{"… the slow one, after it read on", s.missed[1]},
 		{"… the one that paused", s.missed[2]},
-		{"disconnected, of these two", s.gone},
+		{"disconnected, of all these", s.gone},
 		{"still connected, of those that never read", s.held},
 	} {
 		table = append(table, []string{r.name, "", number(float64(r.n), 0)})

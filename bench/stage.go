@@ -90,10 +90,10 @@ func (st *stage) watchFor(ctx context.Context, d time.Duration) (sample, error) 
 
 // caughtUp waits until every consumer has had want events or is gone, as long as any
 // of them gets one.
-func (st *stage) caughtUp(ctx context.Context, a *audience, want int) (out attendance, err error) {
+func (st *stage) caughtUp(ctx context.Context, want int, of ...attendant) (out attendance, err error) {
 	had, moved := -1, time.Now()
 	err = st.relay.until(ctx, "consumers are behind", func() (bool, time.Duration) {
-		if out = a.attendance(want); out.events > had {
+		if out = attendanceOf(want, of...); out.events > had {
 			had, moved = out.events, time.Now()
 		}
 		return out.behind == 0 || time.Since(moved) > quiet, 5 * sweepEvery
@@ -137,14 +137,13 @@ func (ls listeners) between(from, to time.Duration) (all latencies, err error) {
 	return all, err
 }
 
-// missing says how many of want events each they have not had, together.
-func (ls listeners) missing(want int) (n int) {
+func (ls listeners) attendance(want int) (out attendance) {
 	for _, l := range ls {
 		l.mu.Lock()
-		n += max(want-len(l.arrivals), 0)
+		out.add(want, len(l.arrivals), l.err)
 		l.mu.Unlock()
 	}
-	return n
+	return out
 }
 
 func (ls listeners) end() {
