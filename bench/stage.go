@@ -19,37 +19,40 @@ type stage struct {
 
 // startStage starts a crowd and a relay, and waits until the relay has subscribed to
 // every host and has logged what they had.
-func (o *fanoutOptions) startStage(ctx context.Context, sub subject, dir string) (st *stage, err error) {
+func (o *fanoutOptions) startStage(ctx context.Context, sub subject, dir string) (*stage, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
-	st = &stage{began: time.Now()}
-	defer func() {
-		if err != nil {
-			st.end()
-		}
-	}()
-	if st.crowd, err = startCrowd(ctx, dir, o.spec); err != nil {
+	st := &stage{began: time.Now()}
+	if err := st.start(ctx, sub, dir, o.spec); err != nil {
+		st.end()
 		return nil, err
+	}
+	return st, nil
+}
+
+func (st *stage) start(ctx context.Context, sub subject, dir string, spec crowdSpec) (err error) {
+	if st.crowd, err = startCrowd(ctx, dir, spec); err != nil {
+		return err
 	}
 	from := &upstream{talker: st.crowd.talker, announcement: announcement{PLC: st.crowd.PLC}}
 	for _, h := range st.crowd.Hosts {
 		from.Hosts = append(from.Hosts, strings.TrimPrefix(h, "http://"))
 	}
 	if st.relay, err = sub.start(ctx, dir, from); err != nil {
-		return nil, err
+		return err
 	}
 	var failed error
 	err = st.relay.until(ctx, "not connected to all hosts", func() (bool, time.Duration) {
 		var n crowdCount
 		n, failed = st.crowd.count(ctx)
-		return failed != nil || n.Subscribed == o.spec.Hosts, 50 * time.Millisecond
+		return failed != nil || n.Subscribed == spec.Hosts, 50 * time.Millisecond
 	})
 	if err = errors.Join(err, failed); err != nil {
-		return nil, err
+		return err
 	}
 	_, err = st.quiet(ctx)
-	return st, err
+	return err
 }
 
 // emit makes hosts send events from now on, and lets them flow for a while.
