@@ -26,7 +26,7 @@ type crowdSpec struct {
 	Accidents                time.Duration
 	Down                     time.Duration
 	Kinds                    []netsim.Accident // nil: all
-	Named                    bool              // hosts are called localhost, as the reference relay wants them
+	Named                    bool              // hosts are called localhost, and have no backlog, which the reference relay does not ask for
 }
 
 // crowdAnnouncement is the first line of a crowd.
@@ -42,6 +42,7 @@ const (
 	lineAccidents = "accidents" // likewise
 	lineBlackout  = "blackout"  // every connection is reset at once
 	lineCount     = "count"
+	lineBacklog   = "backlog" // an event of every account; at the start already unless Named
 	lineQuiet     = "quiet"   // no more of either; waits until all is sent
 	lineCompare   = "compare" // and a relay's address
 )
@@ -96,8 +97,10 @@ func serveCrowd(ctx context.Context, args []string) error {
 		return err
 	}
 	defer c.net.Close()
-	if err := c.backlog(); err != nil {
-		return err
+	if !c.spec.Named {
+		if err := c.backlog(); err != nil {
+			return err
+		}
 	}
 	if err := c.announce(); err != nil {
 		return err
@@ -165,6 +168,8 @@ func (c *crowdProcess) obey(ctx context.Context, line string) error {
 			c.joined[h] = h.Joined()
 			h.Abort()
 		}
+	case lineBacklog:
+		c.note(c.backlog())
 	case lineCount:
 		return say(c.count())
 	case lineQuiet:

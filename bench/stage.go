@@ -18,7 +18,7 @@ type stage struct {
 }
 
 // startStage starts a crowd and a relay, and waits until the relay has subscribed to
-// every host and has logged what they had.
+// every host and has logged an event of every account.
 func (o *fanoutOptions) startStage(ctx context.Context, sub subject, dir string) (*stage, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
@@ -49,6 +49,9 @@ func (st *stage) start(ctx context.Context, sub subject, dir string, spec crowdS
 		return failed != nil || n.Subscribed == spec.Hosts, 50 * time.Millisecond
 	})
 	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	if err = st.crowd.tell(lineBacklog); err != nil {
 		return err
 	}
 	_, err = st.quiet(ctx)
