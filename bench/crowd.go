@@ -36,13 +36,13 @@ type crowdAnnouncement struct {
 	CA    string   `json:"ca,omitempty"`
 }
 
-// The commands to a crowd; each but the first three is answered with a line of JSON.
+// The commands to a crowd; each but the first four is answered with a line of JSON.
 const (
 	lineEmit      = "emit"      // events, from now on
 	lineAccidents = "accidents" // likewise
 	lineBlackout  = "blackout"  // every connection is reset at once
+	lineBacklog   = "backlog"   // an event of every account, which all but a Named crowd have at the start
 	lineCount     = "count"
-	lineBacklog   = "backlog" // an event of every account; at the start already unless Named
 	lineQuiet     = "quiet"   // no more of either; waits until all is sent
 	lineCompare   = "compare" // and a relay's address
 )
