@@ -86,7 +86,11 @@ func takeSeat(ctx context.Context, addr string) (*seat, error) {
 		err = conn.SetDeadline(time.Time{})
 	}
 	if err == nil {
-		s.raw, err = conn.(*net.TCPConn).SyscallConn()
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			s.raw, err = tcp.SyscallConn()
+		} else {
+			err = fmt.Errorf("a %T", conn)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("consumer: %w", err), conn.Close())

@@ -117,7 +117,11 @@ type fanoutSample struct {
 	then        attendance // grace after what was measured
 	atLast      attendance // after the last event
 	peak        int64
+	sent        float64 // p99 of the time from fsync to socket, seconds, at most; 0 where a relay does not tell
 }
+
+// deliveryMetric is Cistern's histogram of that time.
+const deliveryMetric = "cistern_replay_delivery_seconds"
 
 func (s fanoutSample) rate() float64 { return float64(s.with.events) / s.with.wall.Seconds() }
 
@@ -184,12 +188,21 @@ func (o *fanoutOptions) withAudience(ctx context.Context, st *stage, s *fanoutSa
 	if err := st.emit(ctx, o.warmUp()); err != nil {
 		return err
 	}
+	sentBefore, err := st.relay.histogram(ctx, deliveryMetric)
+	if err != nil {
+		return err
+	}
 	before, from := a.attendance(0).events, time.Since(st.began)
 	if s.with, err = st.watchFor(ctx, o.lasting); err != nil {
 		return err
 	}
 	to := time.Since(st.began)
 	s.deliveries, s.peak = a.attendance(0).events-before, s.with.peak
+	sentAfter, err := st.relay.histogram(ctx, deliveryMetric)
+	if err != nil {
+		return err
+	}
+	s.sent = quantileBetween(sentBefore, sentAfter, 0.99)
 	tip, err := st.relay.logged(ctx)
 	if err != nil {
 		return err

@@ -143,3 +143,16 @@ func TestMoreFlagsForTheRelayReachIt(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 }
+
+func TestAQuantileIsTheBoundOfItsBucket(t *testing.T) {
+	before := []bucket{{1, 10}, {2, 20}, {5, 20}}
+	after := []bucket{{1, 10}, {2, 69}, {5, 70}}
+	for q, want := range map[float64]float64{0.5: 2, 0.97: 2, 0.99: 5} {
+		if got := quantileBetween(before, after, q); got != want {
+			t.Errorf("quantile %v is %v, want %v", q, got, want)
+		}
+	}
+	if got := quantileBetween(before, before, 0.5); got != 0 {
+		t.Errorf("of nothing: %v", got)
+	}
+}

@@ -25,6 +25,7 @@ func fanoutRows() []fanoutRow {
 		{"age of an event at a consumer, median, ms", func(s fanoutSample) float64 { return s.age.at(0.5) }, 1, true},
 		{"… p99, ms", func(s fanoutSample) float64 { return s.age.at(0.99) }, 1, true},
 		{"… oldest, ms", func(s fanoutSample) float64 { return s.age.at(1) }, 1, true},
+		{"from fsync to socket, p99, at most, ms", func(s fanoutSample) float64 { return 1000 * s.sent }, 0, false},
 		{"events/s", fanoutSample.rate, 0, false},
 		{"deliveries/s", func(s fanoutSample) float64 { return float64(s.deliveries) / s.with.wall.Seconds() }, 0, false},
 		{"peak RSS with consumers, MB", func(s fanoutSample) float64 { return float64(s.peak) / 1e6 }, 0, true},

@@ -48,10 +48,10 @@ func (st *stage) start(ctx context.Context, sub subject, dir string, spec crowdS
 		n, failed = st.crowd.count(ctx)
 		return failed != nil || n.Subscribed == spec.Hosts, 50 * time.Millisecond
 	})
-	if err = errors.Join(err, failed); err != nil {
+	if err := errors.Join(err, failed); err != nil {
 		return err
 	}
-	if err = st.crowd.tell(lineBacklog); err != nil {
+	if err := st.crowd.tell(lineBacklog); err != nil {
 		return err
 	}
 	_, err = st.quiet(ctx)

@@ -34,11 +34,11 @@ func startCrowd(ctx context.Context, dir string, spec crowdSpec) (*crowd, error)
 }
 
 // ask sends a command and reads its answer.
-func (c *crowd) ask(ctx context.Context, v any, format string, args ...any) error {
-	if err := c.tell(format, args...); err != nil {
+func (c *crowd) ask(ctx context.Context, v any, line string) error {
+	if err := c.tell("%s", line); err != nil {
 		return err
 	}
-	return c.answer(ctx, "answering "+format, v)
+	return c.answer(ctx, "answering "+line, v)
 }
 
 func (c *crowd) count(ctx context.Context) (n crowdCount, err error) {
