@@ -19,7 +19,7 @@ type Archived struct {
 }
 
 // ArchivedFile is an open segment of the archive. ReadAt's errors reach the reader of
-// the log as they are.
+// the log as they are. One that keeps what it read should be a Forgetter.
 type ArchivedFile interface {
 	io.ReaderAt
 	io.Closer
@@ -70,9 +70,11 @@ func (a *archivedFile) segment() (ArchivedFile, *Segment, error) {
 	}
 	seg, err := OpenSegment(a.Name.String(), f, a.Size)
 	if err == nil {
-		if ft := seg.Footer(); ft.Name != a.Name || ft.FirstLeaf != a.FirstLeaf || ft.Count != a.Count {
-			err = seg.corrupt(ft.wireEnd(), fmt.Errorf("%w: it says that the segment is %s with leaves %d+%d, the catalog %d+%d",
-				errFooter, ft.Name, ft.FirstLeaf, ft.Count, a.FirstLeaf, a.Count))
+		err = a.describes(seg)
+		if seg.forget(err, 0, a.Size) { // another object's bytes
+			if err = seg.open(); err == nil {
+				err = a.describes(seg)
+			}
 		}
 	}
 	if err != nil {
@@ -80,4 +82,14 @@ func (a *archivedFile) segment() (ArchivedFile, *Segment, error) {
 		return nil, nil, &ArchivedError{a.Name, err}
 	}
 	return f, seg, nil
+}
+
+// describes says whether a segment is the one that the catalog names.
+func (a *archivedFile) describes(seg *Segment) error {
+	ft := seg.Footer()
+	if ft.Name == a.Name && ft.FirstLeaf == a.FirstLeaf && ft.Count == a.Count {
+		return nil
+	}
+	return seg.corrupt(ft.wireEnd(), fmt.Errorf("%w: it says that the segment is %s with leaves %d+%d, the catalog %d+%d",
+		errFooter, ft.Name, ft.FirstLeaf, ft.Count, a.FirstLeaf, a.Count))
 }

@@ -30,33 +30,46 @@ var errBlockSum = errors.New("block does not match its SHA-256")
 
 // OpenSegment reads and checks the footer and the seek table of a segment of size
 // bytes. name stands in errors. A *CorruptError says that the bytes are not a
-// segment, other errors are r's.
+// segment, other errors are r's. An r that is a Forgetter is asked twice before bytes are
+// bad, here and by every method.
 func OpenSegment(name string, r io.ReaderAt, size int64) (*Segment, error) {
 	s := &Segment{name: name, r: r, size: size}
-	tail, err := s.readTail(min(size, tailGuess))
+	err := s.open()
+	if s.forget(err, 0, size) { // all: how long the footer is cannot be trusted
+		err = s.open()
+	}
 	if err != nil {
 		return nil, err
 	}
+	return s, nil
+}
+
+// open reads and checks footer and seek table.
+func (s *Segment) open() error {
+	tail, err := s.readTail(min(s.size, tailGuess))
+	if err != nil {
+		return err
+	}
 	table, footer, err := tailSizes(tail)
 	if err != nil {
-		return nil, s.corrupt(size-int64(len(tail)), err)
+		return s.corrupt(s.size-int64(len(tail)), err)
 	}
-	if table+footer > size {
-		return nil, s.corrupt(0, fmt.Errorf("%w: longer than the file", errSeekTable))
+	if table+footer > s.size {
+		return s.corrupt(0, fmt.Errorf("%w: longer than the file", errSeekTable))
 	}
 	if table+footer > int64(len(tail)) {
 		if tail, err = s.readTail(table + footer); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	at := size - table - footer
+	at := s.size - table - footer
 	if s.footer, err = decodeTail(tail[int64(len(tail))-table-footer:], footer); err != nil {
-		return nil, s.corrupt(at, err)
+		return s.corrupt(at, err)
 	}
 	if s.footer.wireEnd() != at {
-		return nil, s.corrupt(at, fmt.Errorf("%w: blocks end at offset %d", errFooter, s.footer.wireEnd()))
+		return s.corrupt(at, fmt.Errorf("%w: blocks end at offset %d", errFooter, s.footer.wireEnd()))
 	}
-	return s, nil
+	return nil
 }
 
 func (s *Segment) corrupt(off int64, err error) error {
@@ -122,6 +135,15 @@ func (s *Segment) ReadBlock(i int, buf *BlockBuffer) ([]byte, error) {
 }
 
 func (s *Segment) readSpan(sp *Span, buf *BlockBuffer) ([]byte, error) {
+	raw, err := s.decodeSpan(sp, buf)
+	if s.forget(err, sp.Offset, sp.Wire) {
+		raw, err = s.decodeSpan(sp, buf)
+	}
+	return raw, err
+}
+
+// decodeSpan reads, checks and decodes a frame.
+func (s *Segment) decodeSpan(sp *Span, buf *BlockBuffer) ([]byte, error) {
 	dec, err := decoders()
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)

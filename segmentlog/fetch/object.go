@@ -49,11 +49,13 @@ func (o *Object) Close() error {
 }
 
 // Forget drops the cached parts that hold any of the n bytes from off: they are read
-// from the bucket again. It is for whoever found them to be wrong.
+// from the bucket again. It is for whoever found them to be wrong, and makes an Object a
+// segmentlog.Forgetter.
 func (o *Object) Forget(off, n int64) {
 	if n = min(n, o.h.size-off); n <= 0 {
 		return
 	}
+	o.h.f.o.Logger.Warn("bytes of an object are not what they should be; the bucket is asked again", "key", o.h.key, "offset", off, "bytes", n)
 	size := o.h.f.o.PartBytes
 	first, last := off/size, (off+n-1)/size
 	o.h.f.forget(func(id partID) bool {

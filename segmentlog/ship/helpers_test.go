@@ -28,7 +28,7 @@ type writer struct {
 	t       testing.TB
 	dir     string
 	archive *Archive
-	fetcher atomic.Pointer[fetch.Fetcher] // of benchmarks
+	fetcher atomic.Pointer[fetch.Fetcher] // nil: segments are read from the memory of the bucket
 	log     *segmentlog.Log
 	shipper *Shipper
 
@@ -58,8 +58,13 @@ func start(t testing.TB, o Options) (*writer, error) {
 	}
 	lo := segmentlog.Options{
 		Dir: o.Dir, Logger: quiet(), Stream: w.archive.Stream(), Archived: w.archive.Archived(), Ceiling: w.archive.Ceiling(),
-		OpenArchived: func(a segmentlog.Archived) (segmentlog.ArchivedFile, error) { return openIn(o, w.archive, a) },
-		Now:          o.Now, MaxHotBytes: 8 << 10, Seal: &segmentlog.SegmentOptions{BlockSize: 2 << 10},
+		OpenArchived: func(a segmentlog.Archived) (segmentlog.ArchivedFile, error) {
+			if f := w.fetcher.Load(); f != nil {
+				return f.Open(a.Key, a.Size), nil
+			}
+			return openIn(o, a)
+		},
+		Now: o.Now, MaxHotBytes: 8 << 10, Seal: &segmentlog.SegmentOptions{BlockSize: 2 << 10},
 		OnCommit: func(b segmentlog.Batch) { w.change(func() { w.tip = b.Seq(b.Len() - 1) }) },
 	}
 	lo.Events.Seal = func(segmentlog.SealInfo) {
@@ -97,7 +102,7 @@ func mustStart(t testing.TB, o Options) *writer {
 	return w
 }
 
-func openIn(o Options, _ *Archive, a segmentlog.Archived) (segmentlog.ArchivedFile, error) {
+func openIn(o Options, a segmentlog.Archived) (segmentlog.ArchivedFile, error) {
 	m, ok := o.Bucket.(*memory)
 	if !ok {
 		return nil, os.ErrInvalid
