@@ -386,6 +386,8 @@ func (f *fixed) SetCeiling(n uint64) {
 func TestARenewalWhoseAnswerWasLostIsNotATakeOver(t *testing.T) {
 	m := newMemory()
 	w := mustStart(t, options(m, t.TempDir()))
+	w.cancel() // nothing else renews
+	w.running.Wait()
 	lost := errors.New("the answer was lost")
 	m.mu.Lock()
 	m.after = func(string) error { return lost }
