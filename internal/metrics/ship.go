@@ -51,6 +51,12 @@ func FetchEvents(reg prometheus.Registerer) fetch.Events {
 	}
 }
 
+// CacheGauge exposes how much of the bucket's objects is on the local disk.
+func CacheGauge(reg prometheus.Registerer, bytes func() int64) {
+	promauto.With(reg).NewGaugeFunc(prometheus.GaugeOpts{Name: "cistern_archive_cache_bytes", Help: "Bytes of the bucket's objects that the local cache holds."},
+		func() float64 { return float64(bytes()) })
+}
+
 // DiskGauges exposes what of the disk budget is used, and returns callbacks that count
 // what the keeper of it does.
 func DiskGauges(reg prometheus.Registerer, budget int64, used func() int64) (evicted func(int64), paused func(bool)) {

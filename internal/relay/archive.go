@@ -107,6 +107,7 @@ func (a *archive) tryAttach(ctx context.Context, cfg *config.Config) (err error)
 		if a.fetcher, err = fetch.New(o); err != nil {
 			return err
 		}
+		metrics.CacheGauge(a.reg, a.fetcher.CachedBytes)
 	}
 	a.logger.Info("archive attached", "archive", a.bucket.String(), "stream", a.held.Stream().ID, "epoch", a.held.Stream().Current().Epoch,
 		"segments", len(v.Entries), "through", v.LastSeq())

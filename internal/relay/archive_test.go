@@ -107,6 +107,9 @@ func TestABucketHoldsTheLogHoweverItsServerFails(t *testing.T) {
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()
+	if cached, read := metric(t, s, "cistern_archive_cache_bytes"), metric(t, s, "cistern_archive_read_bytes_total"); cached == 0 || read < cached {
+		t.Errorf("%g bytes were read from the bucket, %g are in the cache", read, cached)
+	}
 	s.stop()
 }
 

@@ -55,6 +55,14 @@ func (f *Fetcher) Open(key string, size int64) *Object {
 	return &Object{h: h, ctx: context.Background()}
 }
 
+// CachedBytes returns what the files of the cache take, those being written and removed
+// included, in bytes.
+func (f *Fetcher) CachedBytes() int64 {
+	f.cache.mu.Lock()
+	defer f.cache.mu.Unlock()
+	return f.cache.bytes
+}
+
 // Forget drops what is cached of an object: it is read from the bucket again.
 func (f *Fetcher) Forget(key string) {
 	f.forget(func(id partID) bool { return id.key == key })
