@@ -71,7 +71,9 @@ type Log struct {
 // Stream returns the stream's identity.
 func (l *Log) Stream() Stream {
 	s := *l.stream
-	s.TrimmedThrough = max(s.TrimmedThrough, l.trimmed.Load())
+	if through := l.trimmed.Load(); through > s.TrimmedThrough {
+		s.TrimmedThrough, s.TrimmedLeaves = through, 0 // whoever trims notes how many
+	}
 	return s
 }
 

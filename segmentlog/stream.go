@@ -27,6 +27,9 @@ type Stream struct {
 	Epochs  []Epoch `json:"epochs"`
 	// TrimmedThrough is the last seq that was of the log and was removed, 0 for none.
 	TrimmedThrough uint64 `json:"trimmed_through,omitempty"`
+	// TrimmedLeaves is how many records those were: the index of the first leaf that is
+	// left.
+	TrimmedLeaves uint64 `json:"trimmed_leaves,omitempty"`
 }
 
 // NewStream returns a stream with a new random id, whose first epoch begins at
@@ -55,6 +58,9 @@ func ParseStream(b []byte) (Stream, error) {
 	if id, err := hex.DecodeString(s.ID); err != nil || len(id) != streamIDSize || len(s.Epochs) == 0 {
 		return s, errors.New("no stream id or no epoch")
 	}
+	if s.TrimmedLeaves > s.TrimmedThrough { // a record has a number
+		return s, fmt.Errorf("%d leaves up to seq %d", s.TrimmedLeaves, s.TrimmedThrough)
+	}
 	var last Epoch
 	for _, e := range s.Epochs {
 		switch {
@@ -66,6 +72,12 @@ func ParseStream(b []byte) (Stream, error) {
 		last = e
 	}
 	return s, nil
+}
+
+// FirstLeaf returns the index of the log's first leaf; known is false where the log was
+// trimmed by a version that did not note it.
+func (s *Stream) FirstLeaf() (leaf uint64, known bool) {
+	return s.TrimmedLeaves, s.TrimmedThrough == 0 || s.TrimmedLeaves > 0
 }
 
 // Current returns the epoch that is being written.

@@ -1,8 +1,10 @@
 package segmentlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -66,6 +68,28 @@ func TakeSurvey(fs vfs.FS, dir string) (Survey, error) {
 		v.End = max(v.End, s.last())
 	}
 	return v, nil
+}
+
+// Beginning returns seq and leaf of the first record in the data directory, zeros for
+// none.
+func (v *Survey) Beginning(fs vfs.FS, dir string) (seq, leaf uint64, err error) {
+	if len(v.Sealed) > 0 {
+		first := slices.MinFunc(v.Sealed, func(a, b SegmentName) int { return cmp.Compare(a.FirstSeq, b.FirstSeq) })
+		f, seg, err := openSealed(fs, fs.PathJoin(dir, segmentFolder, first.String()))
+		if err != nil {
+			return 0, 0, err
+		}
+		return first.FirstSeq, seg.Footer().FirstLeaf, f.Close()
+	}
+	if len(v.Hot) == 0 {
+		return 0, 0, nil
+	}
+	first := slices.MinFunc(v.Hot, func(a, b HotName) int { return cmp.Compare(a.FirstSeq, b.FirstSeq) })
+	s, err := scanHot(fs, fs.PathJoin(dir, logFolder, first.File), 0, false)
+	if err != nil || !s.header {
+		return 0, 0, err
+	}
+	return first.FirstSeq, s.file.header.FirstLeaf, nil
 }
 
 func listFolder(fs vfs.FS, dir string) ([]string, error) {

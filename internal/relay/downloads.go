@@ -21,7 +21,8 @@ func (r *Relay) downloads() http.Handler {
 		return nil
 	}
 	return downloads.NewHandler(downloads.Options{
-		Stream: r.events.Stream, Catalog: r.archive.shipper.Catalog, Find: r.archive.shipper.Find,
+		Stream:  func() segmentlog.Stream { return *r.archive.held.Stream() },
+		Catalog: r.archive.shipper.Catalog, Find: r.archive.shipper.Find,
 		Open: r.openSegment, Suppressed: r.intake.suppressed, Logger: r.log,
 	})
 }

@@ -134,6 +134,9 @@ func attach(ctx context.Context, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Bucket, err)
 	}
+	if inventory.Beginning != nil { // the log can go on, and what there is is served
+		a.log.Error("the archive has lost the beginning of its log: restore it", "archive", o.Bucket.String(), "err", inventory.Beginning)
+	}
 	if err := a.damaged(); err != nil {
 		return nil, err
 	}
@@ -177,6 +180,8 @@ func (a *attaching) begin(ctx context.Context) error {
 	if stream == nil {
 		s := segmentlog.NewStream(o.InitialSeq)
 		stream = &s
+	} else if err := a.beginLater(stream); err != nil {
+		return err
 	}
 	if err := o.FS.MkdirAll(o.Dir, 0o755); err != nil {
 		return err
@@ -209,6 +214,15 @@ func (a *attaching) begin(ctx context.Context) error {
 	a.stream, a.sv, a.local.Stream = stream, info.Version, stream
 	a.log.Info("a stream was begun in the archive", "archive", o.Bucket.String(), "stream", stream.ID)
 	return nil
+}
+
+// beginLater notes what a stream that is begun again has lost before what is local.
+func (a *attaching) beginLater(s *segmentlog.Stream) error {
+	seq, leaf, err := a.local.Beginning(a.o.FS, a.o.Dir)
+	if err == nil && leaf > s.TrimmedLeaves && seq > s.TrimmedThrough {
+		s.TrimmedThrough, s.TrimmedLeaves = seq-1, leaf
+	}
+	return err
 }
 
 // mayBegin says whether a stream may be begun.

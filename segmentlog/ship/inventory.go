@@ -29,6 +29,8 @@ type Inventory struct {
 	// Foreign are the keys of segments that are not of the log: a writer put them there
 	// after it had been overtaken.
 	Foreign []string
+	// Beginning says what of the log's beginning the archive has lost, nil for nothing.
+	Beginning *BeginningError
 
 	days map[Day]*dayCatalog
 }
@@ -58,9 +60,10 @@ func (e *GapError) Error() string {
 // ReadInventory looks through an archive. It trusts the catalogs where they fit, looks
 // for segments since the last of them that they do not name, and where they do not fit
 // it lists all segments and reads the footers of those that are not named, as it does
-// where what they name begins after the first leaf. A hole in what it finds is a *GapError,
-// which comes with everything that was found: no writer may go on from it, a reader may
-// take what there is.
+// where what they name does not begin with the log's first leaf. It asks for the first
+// segment, whose loss no leaf shows. A hole in what it finds is a *GapError, which comes
+// with everything that was found: no writer may go on from it, a reader may take what
+// there is.
 func ReadInventory(ctx context.Context, b bucket.Bucket, s *segmentlog.Stream) (*Inventory, error) {
 	v := &Inventory{days: map[Day]*dayCatalog{}}
 	damaged, err := v.readCatalogs(ctx, b)
@@ -76,12 +79,15 @@ func ReadInventory(ctx context.Context, b bucket.Bucket, s *segmentlog.Stream) (
 	}
 	err = v.arrange(s)
 	var gap *GapError
-	late := err == nil && len(v.Entries) > 0 && v.Entries[0].FirstLeaf > 0 // as after a trim or a reseed
-	if (late || errors.As(err, &gap)) && from != "" {                      // or a catalog is gone
+	late := err == nil && !v.begins(s)
+	if (late || errors.As(err, &gap)) && from != "" { // a catalog is gone
 		if err := v.findUnnamed(ctx, b, ""); err != nil {
 			return nil, err
 		}
 		err = v.arrange(s)
+	}
+	if lost := v.checkBeginning(ctx, b, s); lost != nil {
+		return nil, lost
 	}
 	return v, err
 }

@@ -17,19 +17,19 @@ import (
 // kill leaves of that is done by the next call. The newest segment stays. It returns how
 // many segments were removed.
 func (s *Shipper) Trim(ctx context.Context, before time.Time) (removed int, err error) {
-	var through uint64
+	var through, leaves uint64
 	all := s.Catalog("", "")
 	for i, e := range all {
 		if e.LastWitnessed >= before.UnixMicro() || i == len(all)-1 || e.Name.LastSeq > s.Through() {
 			break
 		}
-		through = e.Name.LastSeq
+		through, leaves = e.Name.LastSeq, e.FirstLeaf+e.Records
 	}
 	if err := s.o.Archive.Check(ctx); err != nil {
 		return 0, err
 	}
 	if through > s.o.Archive.Stream().TrimmedThrough {
-		if err := s.o.Archive.trimmed(ctx, through); err != nil {
+		if err := s.o.Archive.trimmed(ctx, through, leaves); err != nil {
 			return 0, fmt.Errorf("trim through seq %d: %w", through, err)
 		}
 	}
@@ -75,8 +75,9 @@ func (s *Shipper) trimDay(ctx context.Context, d Day) (removed int, err error) {
 	return removed, nil
 }
 
-// trimmed writes stream.json with what is no longer of the log.
-func (a *Archive) trimmed(ctx context.Context, through uint64) error {
+// trimmed writes stream.json with what is no longer of the log: the seqs up to through,
+// which are so many leaves.
+func (a *Archive) trimmed(ctx context.Context, through, leaves uint64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now, v, err := readStream(ctx, a.b)
@@ -86,7 +87,10 @@ func (a *Archive) trimmed(ctx context.Context, through uint64) error {
 	if now == nil || !now.Continues(a.stream.Load()) || len(now.Epochs) != len(a.stream.Load().Epochs) {
 		return fmt.Errorf("%s: %s is not what it was: %w", a.b, StreamKey, bucket.ErrChanged)
 	}
-	next := segmentlog.Stream{Version: now.Version, ID: now.ID, Epochs: now.Epochs, TrimmedThrough: max(now.TrimmedThrough, through)}
+	next := segmentlog.Stream{Version: now.Version, ID: now.ID, Epochs: now.Epochs, TrimmedThrough: now.TrimmedThrough, TrimmedLeaves: now.TrimmedLeaves}
+	if through > now.TrimmedThrough {
+		next.TrimmedThrough, next.TrimmedLeaves = through, leaves
+	}
 	if _, err := a.b.Replace(ctx, StreamKey, v, bucket.BytesBody(next.Encode())); err != nil && !errors.Is(err, bucket.ErrChanged) {
 		return err
 	} else if err != nil {
