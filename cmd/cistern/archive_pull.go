@@ -85,7 +85,7 @@ func archivePull(ctx context.Context, o pull.Options) error {
 	fmt.Printf("%d segments, %d records, %s, seqs %d to %d: %d downloaded, %d were there, %d superseded removed\n",
 		r.Segments, r.Records, bytesText(r.Bytes), r.FirstSeq, r.LastSeq, r.Downloaded, r.Had, r.Removed)
 	for _, h := range r.Holes {
-		fmt.Printf("missing: %d records between %s and %s\n", h.Records, h.After, h.Before)
+		fmt.Printf("missing: seqs %d to %d, %d records\n", h.FirstSeq, h.LastSeq, h.Records)
 	}
 	if !r.OK() {
 		return fmt.Errorf("archive pull: %d segments failed, %d holes; run it again for what failed", r.Failed, len(r.Holes))

@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -167,46 +166,7 @@ func (v *verification) follows(f *File, next *segmentlog.Footer) {
 	if last == nil {
 		return
 	}
-	at := lastBlockEnd(next)
-	wrong := func(format string, args ...any) {
-		v.problem(Problem{File: f.Place, Offset: at, Seq: next.Name.FirstSeq, Error: fmt.Sprintf(format, args...)})
-	}
-	end := last.FirstLeaf + last.Count
-	switch {
-	case next.Stream != last.Stream:
-		wrong("it is of stream %s, %s of stream %s: not one log", next.Stream, lastFile, last.Stream)
-	case next.FirstLeaf > end:
-		wrong("%d records are missing between %s and this file: leaves %d to %d, seqs between %d and %d",
-			next.FirstLeaf-end, lastFile, end, next.FirstLeaf-1, last.Name.LastSeq, next.Name.FirstSeq)
-	case next.FirstLeaf < end && next.Name.Epoch != last.Name.Epoch:
-		wrong("it begins at leaf %d, which %s has too, up to leaf %d: of two epochs that go on from one point the higher, %d, is the log; leave the other's files out",
-			next.FirstLeaf, lastFile, end-1, max(next.Name.Epoch, last.Name.Epoch))
-	case next.FirstLeaf < end:
-		wrong("it begins at leaf %d, but %s ends with leaf %d: they overlap", next.FirstLeaf, lastFile, end-1)
-	case next.Name.FirstSeq <= last.Name.LastSeq:
-		wrong("it begins with seq %d, but %s ends with seq %d", next.Name.FirstSeq, lastFile, last.Name.LastSeq)
-	case next.Name.Epoch < last.Name.Epoch:
-		wrong("it is of epoch %d, but %s of epoch %d", next.Name.Epoch, lastFile, last.Name.Epoch)
-	case next.FirstWitnessed < last.LastWitnessed:
-		wrong("its first record was witnessed at %d µs, the last one of %s at %d µs", next.FirstWitnessed, lastFile, last.LastWitnessed)
-	default:
-		v.sameTree(last, lastFile, next, wrong)
-	}
-}
-
-// sameTree checks that the frontier of a segment is the tree of the one before.
-func (v *verification) sameTree(last *segmentlog.Footer, lastFile string, next *segmentlog.Footer, wrong func(string, ...any)) {
-	tree, err := last.TreeAfter()
-	if err != nil { // the footer's own check has passed: not reached
-		wrong("%s: %v", lastFile, err)
-		return
-	}
-	hashes := tree.Hashes()
-	same := len(hashes) == len(next.Frontier)
-	for i := 0; same && i < len(hashes); i++ {
-		same = bytes.Equal(hashes[i], next.Frontier[i])
-	}
-	if !same {
-		wrong("its tree does not follow from %s, whose root is %x", lastFile, last.Root)
+	if err := Follows(last, lastFile, next); err != nil {
+		v.problem(Problem{File: f.Place, Offset: lastBlockEnd(next), Seq: next.Name.FirstSeq, Error: err.Error()})
 	}
 }

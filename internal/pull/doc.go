@@ -6,7 +6,7 @@
 //
 // which is laid out as a bucket is, so that everything that reads an archive reads it.
 // A file is downloaded under the name <name>.part, proven against the catalog and its own
-// footer, synced and renamed: what has its name is whole. A run goes on where another was
-// stopped, downloads only what is not there, takes newer generations and then removes
-// those that they replace.
+// footer, synced, verified whole behind the downloads, and renamed: what has its name is
+// whole. A run goes on where another was stopped, downloads only what is not there, takes
+// newer generations and then removes those that they replace.
 package pull

@@ -46,32 +46,30 @@ func local(err error) error {
 	return &localError{err}
 }
 
-// get makes a segment be there; had says that it was.
-func (p *puller) get(ctx context.Context, e ship.Entry) (had bool, err error) {
+// get brings a segment under its temporary name, proven against the catalog and synced,
+// for settle to give it its own; nil where it was there.
+func (p *puller) get(ctx context.Context, e ship.Entry) (*download, error) {
 	path := filepath.Join(p.o.Out, filepath.FromSlash(e.Key()))
 	if st, err := os.Stat(path); err == nil && st.Size() == e.Bytes {
 		p.advance(e.Bytes)
-		return true, nil
+		return nil, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return false, local(err)
+		return nil, local(err)
 	}
 	d := &download{p: p, e: e, path: path + partSuffix}
 	defer d.close()
 	if err := d.resume(); err != nil {
-		return false, local(err)
+		return nil, local(err)
 	}
 	if err := d.run(ctx); err != nil {
-		return false, err
+		return nil, err
 	}
 	if err := d.prove(); err != nil {
 		// Nothing of it can be trusted: the next run begins anew.
-		return false, errors.Join(err, os.Remove(d.path))
+		return nil, errors.Join(err, os.Remove(d.path))
 	}
-	if err := errors.Join(d.f.Sync(), os.Rename(d.path, path), syncFolder(filepath.Dir(path))); err != nil {
-		return false, local(err)
-	}
-	return false, nil
+	return d, local(d.f.Sync())
 }
 
 // download is a file on its way.

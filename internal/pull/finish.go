@@ -14,24 +14,12 @@ import (
 	"github.com/cistern-archive/cistern/segmentlog/ship"
 )
 
-// finish looks for holes, writes the catalogs of what is there, and removes what a newer
-// generation replaces.
+// finish looks for holes and whether the segments are of one tree, writes the catalogs of
+// what is there, and removes what a newer generation replaces.
 func (p *puller) finish(ctx context.Context, there []ship.Entry) error {
-	r := &p.report
-	for i, e := range there {
-		r.Bytes += e.Bytes
-		r.Records += e.Records
-		if i == 0 {
-			r.FirstSeq = e.Name.FirstSeq
-			continue
-		}
-		before := there[i-1]
-		if end := before.FirstLeaf + before.Records; e.FirstLeaf != end {
-			r.Holes = append(r.Holes, Hole{After: before.Name, Before: e.Name, Records: e.FirstLeaf - end})
-		}
-	}
-	if n := len(there); n > 0 {
-		r.LastSeq = there[n-1].Name.LastSeq
+	p.count(there)
+	if err := p.chain(ctx, there); err != nil {
+		return err
 	}
 	files, err := p.files()
 	if err != nil {
@@ -48,7 +36,7 @@ func (p *puller) finish(ctx context.Context, there []ship.Entry) error {
 		if err := os.Remove(files[name]); err != nil {
 			return err
 		}
-		r.Removed++
+		p.report.Removed++
 	}
 	return nil
 }

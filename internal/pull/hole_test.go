@@ -7,11 +7,18 @@ import (
 )
 
 func TestWhatStandsBehindAHoleOfTheSourceIsPulledAndTheHoleIsReported(t *testing.T) {
+	for _, lost := range []int{0, 2} {
+		holeAt(t, lost)
+	}
+}
+
+func holeAt(t *testing.T, i int) {
+	t.Helper()
 	o := newOrigin(t, 400)
 	all := o.shipper.Catalog("", "")
 	from := t.TempDir()
 	o.pull(from, nil)
-	lost := all[2]
+	lost := all[i]
 	if err := os.Remove(filepath.Join(from, filepath.FromSlash(lost.Key()))); err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +34,11 @@ func TestWhatStandsBehindAHoleOfTheSourceIsPulledAndTheHoleIsReported(t *testing
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.OK() || r.Downloaded != len(all)-1 || len(r.Holes) != 1 || r.Holes[0].Records != lost.Records {
-		t.Errorf("%+v of %d", r, len(all))
+	want := Hole{lost.Name.FirstSeq, lost.Name.LastSeq, lost.Records}
+	if r.OK() || r.Downloaded != len(all)-1 || len(r.Holes) != 1 || r.Holes[0] != want {
+		t.Errorf("%+v of %d, expected %+v", r, len(all), want)
+	}
+	if r, err = Pull(t.Context(), Options{From: src, Out: t.TempDir(), First: all[i+1].Name.FirstSeq}); err != nil || !r.OK() {
+		t.Errorf("behind it: %+v, %v", r, err)
 	}
 }

@@ -55,10 +55,11 @@ type Report struct {
 	LastSeq    uint64
 }
 
-// Hole is a run of records that the source does not have.
+// Hole is a run of records that are not there, because the source does not have them or
+// their segment failed. They are some of the seqs from FirstSeq to LastSeq.
 type Hole struct {
-	After, Before segmentlog.SegmentName
-	Records       uint64
+	FirstSeq, LastSeq uint64
+	Records           uint64
 }
 
 // OK says that everything that was asked for is there.
@@ -181,40 +182,42 @@ func follow(s *segmentlog.Stream, all []ship.Entry) error {
 	return nil
 }
 
-// downloadAll gets every segment and returns those that are there.
+// downloadAll gets every segment and returns those that are there. What is downloaded is
+// verified behind, so that it holds no download up.
 func (p *puller) downloadAll(ctx context.Context, entries []ship.Entry) ([]ship.Entry, error) {
 	there := make([]bool, len(entries))
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(p.o.Parallel)
-	for i, e := range entries {
-		if gctx.Err() != nil {
-			break
-		}
+	arrived := make(chan arrival, len(entries)) // never full
+	for range verifiers() {
 		g.Go(func() error {
-			had, err := p.get(gctx, e)
-			if gctx.Err() != nil {
-				return context.Cause(gctx)
-			}
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			switch {
-			case isLocal(err):
-				return err
-			case err != nil:
-				p.report.Failed++
-				if p.o.Problem != nil {
-					p.o.Problem(e.Name, err)
+			for a := range arrived {
+				if err := p.note(gctx, a.d.settle(gctx), a, there); err != nil {
+					return err
 				}
-				return nil
-			case had:
-				p.report.Had++
-			default:
-				p.report.Downloaded++
 			}
-			there[i] = true
 			return nil
 		})
 	}
+	g.Go(func() error {
+		defer close(arrived)
+		gets, getting := errgroup.WithContext(gctx)
+		gets.SetLimit(p.o.Parallel)
+		for i, e := range entries {
+			if getting.Err() != nil {
+				break
+			}
+			gets.Go(func() error {
+				d, err := p.get(getting, e)
+				a := arrival{d, e, i}
+				if d == nil || err != nil {
+					return p.note(getting, err, a, there)
+				}
+				arrived <- a
+				return nil
+			})
+		}
+		return gets.Wait()
+	})
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
@@ -228,6 +231,35 @@ func (p *puller) downloadAll(ctx context.Context, entries []ship.Entry) ([]ship.
 		}
 	}
 	return out, nil
+}
+
+// arrival is a segment that was downloaded, or was there, where d is nil.
+type arrival struct {
+	d     *download
+	entry ship.Entry
+	index int
+}
+
+// note counts what came of a segment; an error of its own does not end the run.
+func (p *puller) note(ctx context.Context, err error, a arrival, there []bool) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case isLocal(err):
+		return err
+	case err != nil:
+		p.fail(a.entry.Name, err)
+		return nil
+	case a.d == nil:
+		p.report.Had++
+	default:
+		p.report.Downloaded++
+	}
+	there[a.index] = true
+	return nil
 }
 
 // advance says that n more bytes are there.
