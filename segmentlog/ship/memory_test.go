@@ -25,6 +25,7 @@ type memory struct {
 	// before and after are called around every call that may change something, and what
 	// they return is the call's error: before it was done, or though it was.
 	before, after func(call string) error
+	reading       func(key string) error // the same for Stat and Read, before them
 	calls         []string
 }
 
@@ -94,6 +95,9 @@ func (m *memory) Read(ctx context.Context, key string, off, n int64) (io.ReadClo
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := m.mayRead(key); err != nil {
+		return nil, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o, ok := m.objects[key]
@@ -107,8 +111,21 @@ func (m *memory) Read(ctx context.Context, key string, off, n int64) (io.ReadClo
 	return io.NopCloser(bytes.NewReader(b)), nil
 }
 
+func (m *memory) mayRead(key string) error {
+	m.mu.Lock()
+	reading := m.reading
+	m.mu.Unlock()
+	if reading == nil {
+		return nil
+	}
+	return reading(key)
+}
+
 func (m *memory) Stat(ctx context.Context, key string) (bucket.Info, error) {
 	if err := ctx.Err(); err != nil {
+		return bucket.Info{}, err
+	}
+	if err := m.mayRead(key); err != nil {
 		return bucket.Info{}, err
 	}
 	m.mu.Lock()

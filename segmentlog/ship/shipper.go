@@ -69,15 +69,20 @@ type Shipper struct {
 	through atomic.Uint64
 
 	writing sync.Mutex          // who writes catalogs, while the store takes them
-	mu      sync.Mutex          // days, never held while the store is waited for
+	mu      sync.Mutex          // what follows, never held while the store is waited for
 	days    map[Day]*dayCatalog // as they were read or written last; changed by who writes
+	// confirmed are the segments that the store showed to this process, in length and
+	// hash, and that it was not found to lack since.
+	confirmed map[segmentlog.SegmentName]bool
+
+	asked bool // askAll is done; of Run
 }
 
 // NewShipper returns a shipper; Run it.
 func NewShipper(o ShipperOptions) *Shipper {
 	o.EnsureDefaults()
 	v := o.Archive.found
-	s := &Shipper{o: o, b: o.Archive.b, wake: make(chan struct{}, 1), days: v.days}
+	s := &Shipper{o: o, b: o.Archive.b, wake: make(chan struct{}, 1), days: v.days, confirmed: map[segmentlog.SegmentName]bool{}}
 	s.through.Store(v.LastSeq())
 	if o.Rate > 0 {
 		s.limit = rate.NewLimiter(rate.Limit(o.Rate), shipPiece)
@@ -115,6 +120,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 		return err
 	}
 	for {
+		s.askAll(ctx)
 		files := s.o.Log.Sealed(s.Through())
 		if len(files) == 0 {
 			select {
@@ -183,6 +189,7 @@ func (s *Shipper) ship(ctx context.Context, f *segmentlog.SealedFile) error {
 	if err := s.note(ctx, e); err != nil {
 		return err
 	}
+	s.setConfirmed(e.Name, true)
 	s.o.Log.SetArchived(e.Archived())
 	s.through.Store(e.Name.LastSeq)
 	s.o.Events.Shipped(e, time.Since(began))
