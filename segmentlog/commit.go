@@ -172,7 +172,7 @@ func (l *Log) begin(firstSeq uint64) error {
 	if err != nil {
 		return fmt.Errorf("create hot file: %w", err)
 	}
-	if err := syncDir(l.opts.FS, l.dir); err != nil {
+	if err := SyncDir(l.opts.FS, l.dir); err != nil {
 		_ = w.f.Close() // the sync's error says more
 		return fmt.Errorf("create hot file: %w", err)
 	}

@@ -58,7 +58,7 @@ func ReplaceFile(fs vfs.FS, dir, name string, content []byte) error {
 		err = fs.Rename(tmp, fs.PathJoin(dir, name))
 	}
 	if err == nil {
-		err = syncDir(fs, dir)
+		err = SyncDir(fs, dir)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
@@ -66,8 +66,8 @@ func ReplaceFile(fs vfs.FS, dir, name string, content []byte) error {
 	return nil
 }
 
-// syncDir makes the names in dir durable.
-func syncDir(fs vfs.FS, dir string) error {
+// SyncDir makes the names in dir durable.
+func SyncDir(fs vfs.FS, dir string) error {
 	d, err := fs.OpenDir(dir)
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func syncAncestors(fs vfs.FS, dir string) error {
 		if up == dir {
 			return nil
 		}
-		if err := syncDir(fs, up); errors.Is(err, unix.EACCES) {
+		if err := SyncDir(fs, up); errors.Is(err, unix.EACCES) {
 			return nil // a folder that we may not read is none that we made
 		} else if err != nil {
 			return fmt.Errorf("sync folder %s: %w", up, err)

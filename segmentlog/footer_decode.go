@@ -237,12 +237,8 @@ func (f *Footer) TreeAfter() (*compact.Range, error) {
 	if err != nil {
 		return nil, fmt.Errorf("frontier: %w", err)
 	}
-	own, err := rangeOf(f.FirstLeaf, f.FirstLeaf+f.Count, f.Leaves)
-	if err != nil {
-		return nil, fmt.Errorf("own leaves: %w", err)
-	}
-	if err := after.AppendRange(own, nil); err != nil {
-		return nil, fmt.Errorf("tree: %w", err)
+	if err := extend(after, f); err != nil {
+		return nil, err
 	}
 	return after, nil
 }

@@ -84,7 +84,7 @@ func (l *Log) load() error {
 	if l.stream, err = openStream(o.FS, o.Dir, o.Stream, initial, len(names)+len(segments) == 0); err != nil {
 		return err
 	}
-	if err := syncDir(o.FS, o.Dir); err != nil { // the folder of the log may be new
+	if err := SyncDir(o.FS, o.Dir); err != nil { // the folder of the log may be new
 		return err
 	}
 	rec.stream, sealed.stream = l.stream, l.stream

@@ -178,7 +178,7 @@ func (r *recovery) repair() error {
 		if err := r.opts.FS.Remove(r.newborn.file.path); err != nil {
 			return fmt.Errorf("remove empty hot file: %w", err)
 		}
-		if err := syncDir(r.opts.FS, r.dir); err != nil {
+		if err := SyncDir(r.opts.FS, r.dir); err != nil {
 			return fmt.Errorf("remove empty hot file: %w", err)
 		}
 	}

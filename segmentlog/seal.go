@@ -63,7 +63,7 @@ func (s *sealer) seal(ctx context.Context, h *hotFile) (*sealedFile, *Footer, er
 	if err := s.fs.Rename(tmp, out.path); err != nil {
 		return nil, nil, err
 	}
-	if err := syncDir(s.fs, s.dir); err != nil {
+	if err := SyncDir(s.fs, s.dir); err != nil {
 		return nil, nil, err
 	}
 	st, err := s.fs.Stat(out.path)
@@ -72,7 +72,7 @@ func (s *sealer) seal(ctx context.Context, h *hotFile) (*sealedFile, *Footer, er
 	}
 	out.size, out.born = st.Size(), footer.FirstWitnessed
 	out.sum.Store((*[HashSize]byte)(hash.Sum(nil)))
-	return out, footer, s.extend(footer)
+	return out, footer, extend(s.tree, footer)
 }
 
 // write copies the records of h into a segment.
@@ -109,16 +109,4 @@ func (s *sealer) write(ctx context.Context, f io.Writer, h *hotFile) (*Footer, e
 			w.footer.Count, w.footer.Name.LastSeq, h.count.Load(), h.lastSeq.Load()))
 	}
 	return w.finish(s.tree)
-}
-
-// extend adds the leaves of the newest segment to the tree.
-func (s *sealer) extend(f *Footer) error {
-	own, err := rangeOf(f.FirstLeaf, f.FirstLeaf+f.Count, f.Leaves)
-	if err != nil {
-		return err
-	}
-	if err := s.tree.AppendRange(own, nil); err != nil {
-		return fmt.Errorf("tree: %w", err)
-	}
-	return nil
 }

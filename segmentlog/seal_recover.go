@@ -179,13 +179,8 @@ func (r *sealedRecovery) lookUpTree() error {
 
 // extend adds the leaves of the next segment to the tree.
 func (r *sealedRecovery) extend(seg *Segment) error {
-	f := seg.Footer()
-	own, err := rangeOf(f.FirstLeaf, f.FirstLeaf+f.Count, f.Leaves)
-	if err != nil {
-		return fmt.Errorf("%s: leaves: %w", seg.Name(), err)
-	}
-	if err := r.tree.AppendRange(own, nil); err != nil {
-		return fmt.Errorf("%s: tree: %w", seg.Name(), err)
+	if err := extend(r.tree, seg.Footer()); err != nil {
+		return fmt.Errorf("%s: %w", seg.Name(), err)
 	}
 	return nil
 }
@@ -267,7 +262,7 @@ func (r *sealedRecovery) sealedAt(seq uint64) *sealedFile {
 // and making its name durable: the process may have been killed before it was.
 func (r *sealedRecovery) adopt(hotDir string, sealed []namedFile) error {
 	if len(sealed) > 0 {
-		if err := syncDir(r.opts.FS, r.dir); err != nil {
+		if err := SyncDir(r.opts.FS, r.dir); err != nil {
 			return fmt.Errorf("folder of segments: %w", err)
 		}
 	}

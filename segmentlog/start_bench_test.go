@@ -62,7 +62,7 @@ func sealedDir(b *testing.B, count, perSegment, size int) (dir string, last uint
 		}
 		footer, err := w.finish(s.tree)
 		w.close()
-		if err = errors.Join(err, f.Close(), os.Rename(tmp, filepath.Join(segments, footer.Name.String())), s.extend(footer)); err != nil {
+		if err = errors.Join(err, f.Close(), os.Rename(tmp, filepath.Join(segments, footer.Name.String())), extend(s.tree, footer)); err != nil {
 			b.Fatal(err)
 		}
 	}

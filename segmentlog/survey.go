@@ -135,7 +135,7 @@ func SetAside(fs vfs.FS, dir, folder string, keep func(SegmentName) bool) (int, 
 		}
 	}
 	for _, d := range []string{to, dir, fs.PathJoin(dir, logFolder), fs.PathJoin(dir, segmentFolder)} {
-		if err := syncDir(fs, d); err != nil && !oserror.IsNotExist(err) {
+		if err := SyncDir(fs, d); err != nil && !oserror.IsNotExist(err) {
 			return 0, err
 		}
 	}

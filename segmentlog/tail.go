@@ -25,7 +25,7 @@ func (r *recovery) copyTail(s *scanned) error {
 		err = fs.Rename(path+tmpSuffix, path)
 	}
 	if err == nil {
-		err = syncDir(fs, r.dir)
+		err = SyncDir(fs, r.dir)
 	}
 	if err != nil {
 		return fmt.Errorf("copy the tail of %s: %w", s.file.path, err)

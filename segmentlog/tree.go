@@ -84,6 +84,18 @@ func rangeOf(begin, end uint64, hashes [][]byte) (*compact.Range, error) {
 	return r, nil
 }
 
+// extend adds the leaves of a segment to the tree of what stands before it.
+func extend(tree *compact.Range, f *Footer) error {
+	own, err := rangeOf(f.FirstLeaf, f.FirstLeaf+f.Count, f.Leaves)
+	if err != nil {
+		return fmt.Errorf("leaves: %w", err)
+	}
+	if err := tree.AppendRange(own, nil); err != nil {
+		return fmt.Errorf("tree: %w", err)
+	}
+	return nil
+}
+
 // rootOf returns the root of a range that begins at 0; that of no leaves is
 // SHA-256 of nothing (RFC 6962).
 func rootOf(r *compact.Range) ([]byte, error) {

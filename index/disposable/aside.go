@@ -3,7 +3,7 @@ package disposable
 import (
 	"errors"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cistern-archive/cistern/segmentlog"
 )
 
 // clearOut takes everything but the lock file, which is held, out of the directory: away,
@@ -18,7 +18,7 @@ func clearOut(opts Options) error {
 	// A crash between two files leaves half a store, which the next Open must not take
 	// for a whole one: the mark of a damaged store goes last.
 	markSpoiled(&opts)
-	if err := syncDir(opts.FS, opts.Dir); err != nil {
+	if err := segmentlog.SyncDir(opts.FS, opts.Dir); err != nil {
 		return err
 	}
 	move := func(name string) error {
@@ -36,7 +36,7 @@ func clearOut(opts Options) error {
 	if err := move(SpoiledFile); err != nil {
 		return err
 	}
-	return errors.Join(syncDir(opts.FS, opts.SetAside), syncDir(opts.FS, opts.Dir), syncDir(opts.FS, opts.FS.PathDir(opts.SetAside)))
+	return errors.Join(segmentlog.SyncDir(opts.FS, opts.SetAside), segmentlog.SyncDir(opts.FS, opts.Dir), segmentlog.SyncDir(opts.FS, opts.FS.PathDir(opts.SetAside)))
 }
 
 // each calls f with every file of the directory but the lock, and syncs it then.
@@ -53,13 +53,5 @@ func each(opts Options, f func(name string) error) error {
 			return err
 		}
 	}
-	return syncDir(opts.FS, opts.Dir)
-}
-
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return segmentlog.SyncDir(opts.FS, opts.Dir)
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/cistern-archive/cistern/segmentlog"
 )
 
 const (
@@ -171,7 +173,7 @@ func (j *Journal) rewrite(lines []byte) error {
 		err = fs.Rename(tmp, j.path)
 	}
 	if err == nil {
-		err = syncDir(fs, j.opts.Dir)
+		err = segmentlog.SyncDir(fs, j.opts.Dir)
 	}
 	if err == nil {
 		j.file, err = fs.OpenReadWrite(j.path, vfs.WriteCategoryUnspecified)
@@ -180,14 +182,6 @@ func (j *Journal) rewrite(lines []byte) error {
 		j.durable = int64(len(lines))
 	}
 	return err
-}
-
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Close ends the Journal. What was decided is durable already.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/cistern-archive/cistern/segmentlog"
 )
 
 const dir = "data"
@@ -68,7 +70,7 @@ func write(t testing.TB, fs vfs.FS, content string) {
 	if _, err := io.WriteString(f, content); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(f.Sync(), f.Close(), syncDir(fs, dir)); err != nil {
+	if err := errors.Join(f.Sync(), f.Close(), segmentlog.SyncDir(fs, dir)); err != nil {
 		t.Fatal(err)
 	}
 }

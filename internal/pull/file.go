@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/cistern-archive/cistern/segmentlog"
 	"github.com/cistern-archive/cistern/segmentlog/bucket"
 	"github.com/cistern-archive/cistern/segmentlog/ship"
@@ -211,27 +213,11 @@ func (d *download) prove() error {
 	return nil
 }
 
-func syncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
 // replace writes a small file at once.
 func replace(path string, content []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	dir, name := filepath.Split(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	f, err := os.Create(path + partSuffix)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(path+partSuffix, path)
-	}
-	return err
+	return segmentlog.ReplaceFile(vfs.Default, dir, name, content)
 }

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/cistern-archive/cistern/internal/archive"
 	"github.com/cistern-archive/cistern/segmentlog"
 	"github.com/cistern-archive/cistern/segmentlog/ship"
@@ -27,7 +29,7 @@ func (d *download) settle(ctx context.Context) error {
 		return errors.Join(err, os.Remove(d.path)) // as where the catalog says otherwise
 	}
 	path := strings.TrimSuffix(d.path, partSuffix)
-	return local(errors.Join(os.Rename(d.path, path), syncFolder(filepath.Dir(path))))
+	return local(errors.Join(os.Rename(d.path, path), segmentlog.SyncDir(vfs.Default, filepath.Dir(path))))
 }
 
 // verify reads every block and record, as `archive verify` does: a catalog can be of the
