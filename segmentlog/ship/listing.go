@@ -29,13 +29,16 @@ func (s *Shipper) Find(n segmentlog.SegmentName) (Entry, bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, c := range s.days {
-		i, found := slices.BinarySearchFunc(c.entries, n, func(e Entry, n segmentlog.SegmentName) int { return compareNames(e.Name, n) })
-		if found {
-			return c.entries[i], true
-		}
+	d, found := s.dayOf[n]
+	if !found {
+		return Entry{}, false
 	}
-	return Entry{}, false
+	c := s.days[d]
+	i, found := slices.BinarySearchFunc(c.entries, n, func(e Entry, n segmentlog.SegmentName) int { return compareNames(e.Name, n) })
+	if !found {
+		return Entry{}, false
+	}
+	return c.entries[i], true
 }
 
 // Encode returns the entry as a line of a catalog.

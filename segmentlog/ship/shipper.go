@@ -68,9 +68,10 @@ type Shipper struct {
 	wake    chan struct{}
 	through atomic.Uint64
 
-	writing sync.Mutex          // who writes catalogs, while the store takes them
-	mu      sync.Mutex          // what follows, never held while the store is waited for
-	days    map[Day]*dayCatalog // as they were read or written last; changed by who writes
+	writing sync.Mutex                     // who writes catalogs, while the store takes them
+	mu      sync.Mutex                     // what follows, never held while the store is waited for
+	days    map[Day]*dayCatalog            // as they were read or written last; changed by who writes
+	dayOf   map[segmentlog.SegmentName]Day // of every entry of days
 	// confirmed are the segments that the store showed to this process, in length and
 	// hash, and that it was not found to lack since.
 	confirmed map[segmentlog.SegmentName]bool
@@ -82,7 +83,15 @@ type Shipper struct {
 func NewShipper(o ShipperOptions) *Shipper {
 	o.EnsureDefaults()
 	v := o.Archive.found
-	s := &Shipper{o: o, b: o.Archive.b, wake: make(chan struct{}, 1), days: v.days, confirmed: map[segmentlog.SegmentName]bool{}}
+	s := &Shipper{
+		o: o, b: o.Archive.b, wake: make(chan struct{}, 1), days: v.days,
+		dayOf: map[segmentlog.SegmentName]Day{}, confirmed: map[segmentlog.SegmentName]bool{},
+	}
+	for d, c := range s.days {
+		for i := range c.entries {
+			s.dayOf[c.entries[i].Name] = d
+		}
+	}
 	s.through.Store(v.LastSeq())
 	if o.Rate > 0 {
 		s.limit = rate.NewLimiter(rate.Limit(o.Rate), shipPiece)
@@ -278,11 +287,19 @@ func (s *Shipper) write(ctx context.Context, d Day, c *dayCatalog, entries []Ent
 func (s *Shipper) setDay(d Day, c *dayCatalog) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if old := s.days[d]; old != nil {
+		for i := range old.entries {
+			delete(s.dayOf, old.entries[i].Name)
+		}
+	}
 	if c == nil {
 		delete(s.days, d)
 		return
 	}
 	s.days[d] = c
+	for i := range c.entries {
+		s.dayOf[c.entries[i].Name] = d
+	}
 }
 
 // mend writes the catalogs that lack lines, or that could not be read.
