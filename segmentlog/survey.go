@@ -70,26 +70,18 @@ func TakeSurvey(fs vfs.FS, dir string) (Survey, error) {
 	return v, nil
 }
 
-// Beginning returns seq and leaf of the first record in the data directory, zeros for
-// none.
+// Beginning returns seq and leaf of the first record of the sealed segments, zeros for
+// none: a log whose first file is a hot one begins with its first leaf.
 func (v *Survey) Beginning(fs vfs.FS, dir string) (seq, leaf uint64, err error) {
-	if len(v.Sealed) > 0 {
-		first := slices.MinFunc(v.Sealed, func(a, b SegmentName) int { return cmp.Compare(a.FirstSeq, b.FirstSeq) })
-		f, seg, err := openSealed(fs, fs.PathJoin(dir, segmentFolder, first.String()))
-		if err != nil {
-			return 0, 0, err
-		}
-		return first.FirstSeq, seg.Footer().FirstLeaf, f.Close()
-	}
-	if len(v.Hot) == 0 {
+	if len(v.Sealed) == 0 {
 		return 0, 0, nil
 	}
-	first := slices.MinFunc(v.Hot, func(a, b HotName) int { return cmp.Compare(a.FirstSeq, b.FirstSeq) })
-	s, err := scanHot(fs, fs.PathJoin(dir, logFolder, first.File), 0, false)
-	if err != nil || !s.header {
+	first := slices.MinFunc(v.Sealed, func(a, b SegmentName) int { return cmp.Compare(a.FirstSeq, b.FirstSeq) })
+	f, seg, err := openSealed(fs, fs.PathJoin(dir, segmentFolder, first.String()))
+	if err != nil {
 		return 0, 0, err
 	}
-	return first.FirstSeq, s.file.header.FirstLeaf, nil
+	return first.FirstSeq, seg.Footer().FirstLeaf, f.Close()
 }
 
 func listFolder(fs vfs.FS, dir string) ([]string, error) {

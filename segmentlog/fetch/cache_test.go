@@ -135,7 +135,7 @@ func TestAPartThatIsBeingReadStays(t *testing.T) {
 	}
 	f.Forget("k0") // it goes when its reader does
 	b := make([]byte, testPart)
-	if err := f.cache.read(p, file, b, 0); err != nil || string(b) != string(s.objects["k0"][:testPart]) {
+	if err := f.cache.read(p, file, b, 0); err != nil || string(b) != string(s.truth("k0")[:testPart]) {
 		t.Errorf("other bytes, or %v", err)
 	}
 	if paths, _ := files(t, f.o.Dir); len(paths) != 1 {
@@ -325,13 +325,13 @@ func TestAPartIsReadFromMemoryWhileItIsWrittenAndCanBeForgottenThen(t *testing.T
 	})
 	f, c := start(t, s, func(o *Options) { o.FS = errorfs.Wrap(vfs.Default, inject) })
 	defer end(t, f)
-	s.objects["k0"][5] ^= 1 // it is read wrong from the bucket, once
+	s.Objects["k0"].Bytes[5] ^= 1 // it is read wrong from the bucket, once
 	o := open(f, s, "k0")
 	check(t, s, o, 0, testPart)
 	<-writing
-	s.objects["k0"][5] ^= 1
+	s.Objects["k0"].Bytes[5] ^= 1
 	got := make([]byte, testPart)
-	if _, err := o.ReadAt(got, 0); err != nil || got[5] != s.objects["k0"][5]^1 || c.hit.Load() != 0 {
+	if _, err := o.ReadAt(got, 0); err != nil || got[5] != s.truth("k0")[5]^1 || c.hit.Load() != 0 {
 		t.Errorf("it was not read from memory: %v", err)
 	}
 	o.Forget(0, 10)
@@ -372,7 +372,7 @@ func TestAFileThatIsBeingReadStaysOpenAndCloseWaitsForIt(t *testing.T) {
 		default:
 		}
 		b := make([]byte, testPart)
-		if err := f.cache.read(p, file, b, 0); err != nil || string(b) != string(s.objects["k0"][:testPart]) {
+		if err := f.cache.read(p, file, b, 0); err != nil || string(b) != string(s.truth("k0")[:testPart]) {
 			t.Errorf("other bytes, or %v", err)
 		}
 		f.cache.unpin(p)

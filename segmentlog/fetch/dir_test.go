@@ -17,7 +17,7 @@ func TestAFolderIsReadThroughAFetcher(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	want := newStore(9*testPart + 1).objects["k0"]
+	want := newStore(9*testPart + 1).truth("k0")
 	if _, err := d.Create(t.Context(), "a/b", bucket.BytesBody(want)); err != nil {
 		t.Fatal(err)
 	}

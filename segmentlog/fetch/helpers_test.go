@@ -18,7 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/cistern-archive/cistern/segmentlog/bucket"
+	"github.com/cistern-archive/cistern/segmentlog/bucket/buckettest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,28 +29,27 @@ type request struct {
 	off, n int64
 }
 
-// store is a bucket in memory that only reads.
+// store is a bucket in memory whose Reads are watched, held up and broken.
 type store struct {
-	bucket.Bucket // nil: nothing else is called
+	*buckettest.Memory
 
-	mu      sync.Mutex
-	objects map[string][]byte
-	all     []request           // every one, in the order in which they came
-	now     []request           // those under way
-	most    int                 // of now at any time
-	answer  func(request) error // what Read gives instead, nil for the object
-	cut     func(request) int64 // how many bytes Read gives of it
-	gate    chan struct{}       // when it is set, a Read waits for a value or its end
-	ended   atomic.Int64        // Reads whose context ended at the gate
+	mu     sync.Mutex
+	all    []request           // every one, in the order in which they came
+	now    []request           // those under way
+	most   int                 // of now at any time
+	answer func(request) error // what Read gives instead, nil for the object
+	cut    func(request) int64 // how many bytes Read gives of it
+	gate   chan struct{}       // when it is set, a Read waits for a value or its end
+	ended  atomic.Int64        // Reads whose context ended at the gate
 }
 
 func newStore(sizes ...int) *store {
-	s := &store{objects: map[string][]byte{}}
+	s := &store{Memory: buckettest.NewMemory()}
 	for i, size := range sizes {
 		b := make([]byte, size)
 		r := rand.NewChaCha8([32]byte{byte(i + 1)})
 		_, _ = r.Read(b) // never fails
-		s.objects[fmt.Sprintf("k%d", i)] = b
+		s.Objects[fmt.Sprintf("k%d", i)] = buckettest.Object{Bytes: b}
 	}
 	return s
 }
@@ -81,28 +80,15 @@ func (s *store) Read(ctx context.Context, key string, off, n int64) (io.ReadClos
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b, ok := s.objects[key]
-	if !ok {
-		return nil, fmt.Errorf("%s: %w", key, bucket.ErrNotFound)
+	r, err := s.Memory.Read(ctx, key, off, n)
+	if err == nil && cut != nil {
+		r = io.NopCloser(io.LimitReader(r, cut(req)))
 	}
-	b = b[min(off, int64(len(b))):min(off+n, int64(len(b)))]
-	if cut != nil {
-		b = b[:min(int64(len(b)), cut(req))]
-	}
-	return io.NopCloser(bytes.NewReader(b)), nil
+	return r, err
 }
 
-func (s *store) Stat(_ context.Context, key string) (bucket.Info, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b, ok := s.objects[key]
-	if !ok {
-		return bucket.Info{}, fmt.Errorf("%s: %w", key, bucket.ErrNotFound)
-	}
-	return bucket.Info{Key: key, Size: int64(len(b))}, nil
-}
+// truth is what an object holds.
+func (s *store) truth(key string) []byte { return s.Snapshot()[key] }
 
 // requests returns how many Reads there were, and the offsets of those under way.
 func (s *store) requests() (all int, now []int64) {
@@ -177,9 +163,7 @@ func (f *Fetcher) settle() { f.flying.Wait() }
 
 // open opens an object of s.
 func open(f *Fetcher, s *store, key string) *Object {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return f.Open(key, int64(len(s.objects[key])))
+	return f.Open(key, int64(len(s.truth(key))))
 }
 
 // check reads n bytes at off and compares them to the truth.
@@ -187,7 +171,7 @@ func check(t testing.TB, s *store, o *Object, off, n int64) {
 	t.Helper()
 	b := make([]byte, n)
 	got, err := o.ReadAt(b, off)
-	truth := s.objects[o.h.key]
+	truth := s.truth(o.h.key)
 	want := truth[min(off, int64(len(truth))):min(off+n, int64(len(truth)))]
 	if wantErr := int64(len(want)) < n; got != len(want) || wantErr && !errors.Is(err, io.EOF) || !wantErr && err != nil {
 		t.Errorf("%s at %d: %d bytes of %d, %v", o.h.key, off, got, len(want), err)

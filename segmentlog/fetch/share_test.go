@@ -232,7 +232,7 @@ func TestAReadAcrossPartsAsksForThemAtOnce(t *testing.T) {
 			t.Errorf("%v under way", now)
 		}
 		close(s.gate)
-		if err := <-done; err != nil || !bytes.Equal(b, s.objects["k0"][4500:7500]) {
+		if err := <-done; err != nil || !bytes.Equal(b, s.truth("k0")[4500:7500]) {
 			t.Errorf("other bytes, or %v", err)
 		}
 	})

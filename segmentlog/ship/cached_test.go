@@ -130,9 +130,9 @@ func TestRotInTheStoreEndsAReplayAndIsNamed(t *testing.T) {
 	for _, chunks := range []bool{false, true} {
 		w, b, _ := cachedLog(t)
 		bad := w.shipped[1]
-		b.mu.Lock()
-		b.objects[bad.Key()].bytes[bad.Bytes/3] ^= 1
-		b.mu.Unlock()
+		b.Mu.Lock()
+		b.Objects[bad.Key()].Bytes[bad.Bytes/3] ^= 1
+		b.Mu.Unlock()
 		var corrupt *segmentlog.CorruptError
 		n, err := w.replay(chunks)
 		if !errors.As(err, &corrupt) || corrupt.File != bad.Name.String() || uint64(n) < w.shipped[0].Records || n >= 200 {

@@ -32,7 +32,7 @@ func TestEverySegmentIsFoundByItsNameAndNoneThatIsGone(t *testing.T) {
 	w.shipper.mu.Lock()
 	defer w.shipper.mu.Unlock()
 	if n := len(w.shipper.dayOf); n != 1 {
-		t.Errorf("%d names are known of 1, the bucket has %d objects", n, len(m.snapshot()))
+		t.Errorf("%d names are known of 1, the bucket has %d objects", n, len(m.Snapshot()))
 	}
 }
 

@@ -16,10 +16,16 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cistern-archive/cistern/segmentlog"
+	"github.com/cistern-archive/cistern/segmentlog/bucket/buckettest"
 	"github.com/cistern-archive/cistern/segmentlog/fetch"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memory is the bucket of the tests.
+type memory = buckettest.Memory
+
+func newMemory() *memory { return buckettest.NewMemory() }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
@@ -107,7 +113,7 @@ func openIn(o Options, a segmentlog.Archived) (segmentlog.ArchivedFile, error) {
 	if !ok {
 		return nil, os.ErrInvalid
 	}
-	for key, b := range m.snapshot() {
+	for key, b := range m.Snapshot() {
 		if _, n, ok := parseSegmentKey(key); ok && n == a.Name {
 			return nopCloser{bytes.NewReader(b)}, nil
 		}
@@ -197,7 +203,7 @@ func contents(t testing.TB, m *memory) (entries []Entry, events map[uint64]strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	objects := m.snapshot()
+	objects := m.Snapshot()
 	events = map[uint64]string{}
 	for _, e := range v.Entries {
 		b := objects[e.Key()]

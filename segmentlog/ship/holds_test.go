@@ -19,10 +19,10 @@ func TestWhatTheStoreLostSinceIsNotHeld(t *testing.T) {
 	w.allShipped()
 	w.stop()
 	deleted, cut := w.shipped[0], w.shipped[1]
-	delete(m.objects, deleted.Key())
-	obj := m.objects[cut.Key()]
-	obj.bytes = obj.bytes[1:]
-	m.objects[cut.Key()] = obj
+	delete(m.Objects, deleted.Key())
+	obj := m.Objects[cut.Key()]
+	obj.Bytes = obj.Bytes[1:]
+	m.Objects[cut.Key()] = obj
 
 	w = mustStart(t, o)
 	defer w.kill()
@@ -59,7 +59,7 @@ func TestASegmentIsHeldByAStoreThatIsAwayOnlyIfItShowedIt(t *testing.T) {
 	w.allShipped()
 	w.stop()
 	deleted := w.shipped[1]
-	delete(m.objects, deleted.Key())
+	delete(m.Objects, deleted.Key())
 
 	w = mustStart(t, o)
 	defer w.kill()
@@ -67,9 +67,9 @@ func TestASegmentIsHeldByAStoreThatIsAwayOnlyIfItShowedIt(t *testing.T) {
 	w.allShipped() // what was shipped before is asked for before that
 	var asked atomic.Int64
 	away := func(err error) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.reading = func(key string) error {
+		m.Mu.Lock()
+		defer m.Mu.Unlock()
+		m.Reading = func(key string) error {
 			asked.Add(1)
 			return fmt.Errorf("%s: %w", key, err)
 		}
@@ -93,12 +93,12 @@ func TestASegmentIsHeldByAStoreThatIsAwayOnlyIfItShowedIt(t *testing.T) {
 		t.Errorf("%d segments, the store was asked %d times", len(files), asked.Load())
 	}
 	// It is back, and has lost one: it is not believed about that when it goes again.
-	m.mu.Lock()
-	m.reading = nil
+	m.Mu.Lock()
+	m.Reading = nil
 	lost := files[0]
 	e, _ := w.shipper.Find(lost.Name)
-	delete(m.objects, e.Key())
-	m.mu.Unlock()
+	delete(m.Objects, e.Key())
+	m.Mu.Unlock()
 	if err := w.shipper.Holds(t.Context(), &lost); !errors.Is(err, bucket.ErrNotFound) {
 		t.Errorf("it lost one: %v", err)
 	}

@@ -27,7 +27,7 @@ func TestACatalogOfTheFirstDayThatIsGoneDoesNotHideTheFirstDay(t *testing.T) {
 	if first.Day() == before[len(before)-1].Day() {
 		t.Fatal("the log is of one day")
 	}
-	delete(m.objects, CatalogKey(first.Day()))
+	delete(m.Objects, CatalogKey(first.Day()))
 	after, _ := contents(t, m)
 	if len(after) != len(before) || after[0].Name != first.Name {
 		t.Errorf("%d segments of %d, from %s on", len(after), len(before), after[0].Name)

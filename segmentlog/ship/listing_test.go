@@ -13,15 +13,15 @@ func TestWhatTheArchiveHasIsListedWhileTheStoreHangs(t *testing.T) {
 	w.allShipped()
 	known := w.shipped[0]
 	hung, hang := make(chan struct{}), make(chan struct{})
-	m.mu.Lock()
-	m.before = func(call string) error {
+	m.Mu.Lock()
+	m.Before = func(call string) error {
 		if strings.HasPrefix(call, "replace "+catalogPrefix) {
 			close(hung)
 			<-hang
 		}
 		return nil
 	}
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	w.append("event", 40)
 	<-hung
 	asked := make(chan bool, 1)
@@ -32,9 +32,9 @@ func TestWhatTheArchiveHasIsListedWhileTheStoreHangs(t *testing.T) {
 	if !<-asked {
 		t.Error("what is there was not found")
 	}
-	m.mu.Lock()
-	m.before = nil
-	m.mu.Unlock()
+	m.Mu.Lock()
+	m.Before = nil
+	m.Mu.Unlock()
 	close(hang)
 	w.stop()
 }

@@ -14,8 +14,8 @@ func TestACopyInTheArchiveFollowsItsFileHoweverWritesFail(t *testing.T) {
 	var mu sync.Mutex
 	content, copied := []byte(nil), make(chan struct{}, 100)
 	failures := 2
-	m.mu.Lock()
-	m.after = func(call string) error {
+	m.Mu.Lock()
+	m.After = func(call string) error {
 		if call != "create "+OperatorKey && call != "replace "+OperatorKey {
 			return nil
 		}
@@ -25,7 +25,7 @@ func TestACopyInTheArchiveFollowsItsFileHoweverWritesFail(t *testing.T) {
 		}
 		return nil
 	}
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	mirror := NewMirror(w.archive, OperatorKey, func() ([]byte, error) {
 		mu.Lock()
 		defer mu.Unlock()

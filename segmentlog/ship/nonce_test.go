@@ -31,15 +31,15 @@ func TestABackupFromBeforeTheLastStartReusesNoNumber(t *testing.T) {
 		if round > 0 {
 			o.Dir = copyDir(t, backup)
 			failed := false
-			m.mu.Lock() // killed before the lease is written, and started again
-			m.before = func(string) error { failed = true; return errors.New("killed") }
-			m.mu.Unlock()
+			m.Mu.Lock() // killed before the lease is written, and started again
+			m.Before = func(string) error { failed = true; return errors.New("killed") }
+			m.Mu.Unlock()
 			if _, err := start(t, o); err == nil || !failed {
 				t.Fatal(err)
 			}
-			m.mu.Lock()
-			m.before = nil
-			m.mu.Unlock()
+			m.Mu.Lock()
+			m.Before = nil
+			m.Mu.Unlock()
 		}
 		w = mustStart(t, o)
 		first := w.append("lost", 1)
@@ -50,15 +50,15 @@ func TestABackupFromBeforeTheLastStartReusesNoNumber(t *testing.T) {
 		if w.shipper.Through() >= first {
 			t.Fatal("it was shipped")
 		}
-		m.mu.Lock() // nothing reaches the bucket any more
+		m.Mu.Lock() // nothing reaches the bucket any more
 		away := func(string) error { return errors.New("away") }
-		m.before = away
-		m.mu.Unlock()
+		m.Before = away
+		m.Mu.Unlock()
 		w.cancel()
 		w.kill()
-		m.mu.Lock()
-		m.before = nil
-		m.mu.Unlock()
+		m.Mu.Lock()
+		m.Before = nil
+		m.Mu.Unlock()
 	}
 }
 

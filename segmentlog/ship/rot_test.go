@@ -42,13 +42,13 @@ func TestADamagedHotFileStopsTheStartAndSetsNothingAside(t *testing.T) {
 	if err := os.WriteFile(newest, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	before := m.snapshot()
+	before := m.Snapshot()
 	_, err = start(t, o)
 	var damaged *segmentlog.CorruptError
 	if !errors.As(err, &damaged) || damaged.File != newest {
 		t.Errorf("%v", err)
 	}
-	if !maps.EqualFunc(before, m.snapshot(), slices.Equal) {
+	if !maps.EqualFunc(before, m.Snapshot(), slices.Equal) {
 		t.Error("the archive was changed")
 	}
 	if _, err := os.Stat(newest); err != nil {

@@ -16,7 +16,7 @@ func TestEverySealedSegmentIsInTheArchiveOnceAndInItsCatalog(t *testing.T) {
 	w := mustStart(t, options(m, t.TempDir()))
 	w.append("event", 400)
 	w.allShipped()
-	objects := m.snapshot()
+	objects := m.Snapshot()
 	files := w.log.Sealed(0)
 	if len(files) < 5 {
 		t.Fatalf("%d segments", len(files))
@@ -35,7 +35,7 @@ func TestEverySealedSegmentIsInTheArchiveOnceAndInItsCatalog(t *testing.T) {
 	}
 	w.stop()
 	created := map[string]int{}
-	for _, c := range m.calls {
+	for _, c := range m.Calls {
 		if strings.HasPrefix(c, "create "+segmentPrefix) {
 			created[c]++
 		}
@@ -49,7 +49,7 @@ func TestEverySealedSegmentIsInTheArchiveOnceAndInItsCatalog(t *testing.T) {
 		}
 	}
 	named := 0
-	for key, b := range m.snapshot() {
+	for key, b := range m.Snapshot() {
 		if d, ok := parseCatalogKey(key); ok {
 			entries, err := ParseCatalog(d, b)
 			if err != nil {
@@ -87,8 +87,8 @@ func killedAt(t *testing.T, at int, done bool) (killed bool) {
 	errKilled := errors.New("killed")
 	calls, dead := 0, make(chan struct{})
 	hook := func(string) error {
-		m.mu.Lock()
-		defer m.mu.Unlock()
+		m.Mu.Lock()
+		defer m.Mu.Unlock()
 		if calls++; calls == at {
 			close(dead)
 		}
@@ -98,20 +98,20 @@ func killedAt(t *testing.T, at int, done bool) (killed bool) {
 		return nil
 	}
 	before := func(string) error {
-		m.mu.Lock()
-		defer m.mu.Unlock()
+		m.Mu.Lock()
+		defer m.Mu.Unlock()
 		if calls >= at {
 			return errKilled
 		}
 		return nil
 	}
-	m.mu.Lock()
+	m.Mu.Lock()
 	if done {
-		m.after, m.before = hook, before
+		m.After, m.Before = hook, before
 	} else {
-		m.before = hook
+		m.Before = hook
 	}
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	w, err := start(t, o)
 	if err == nil {
 		w.append("event", 150)
@@ -132,9 +132,9 @@ func killedAt(t *testing.T, at int, done bool) (killed bool) {
 			t.Fatal(err)
 		}
 	}
-	m.mu.Lock()
-	m.before, m.after = nil, nil
-	m.mu.Unlock()
+	m.Mu.Lock()
+	m.Before, m.After = nil, nil
+	m.Mu.Unlock()
 	if !killed {
 		w.stop()
 		return false
@@ -159,7 +159,7 @@ func killedAt(t *testing.T, at int, done bool) (killed bool) {
 		seen[e] = seq
 	}
 	objects := 0
-	for key := range m.snapshot() {
+	for key := range m.Snapshot() {
 		if strings.HasPrefix(key, segmentPrefix) {
 			objects++
 		}
@@ -174,20 +174,20 @@ func killedAt(t *testing.T, at int, done bool) (killed bool) {
 func TestWhatTheArchiveDoesNotConfirmIsNotShipped(t *testing.T) {
 	m := newMemory()
 	w := mustStart(t, options(m, t.TempDir()))
-	m.mu.Lock()
-	m.after = func(call string) error { // the store loses a byte of what it said that it took
+	m.Mu.Lock()
+	m.After = func(call string) error { // the store loses a byte of what it said that it took
 		key, ok := strings.CutPrefix(call, "create "+segmentPrefix)
 		if !ok {
 			return nil
 		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		o := m.objects[segmentPrefix+key]
-		o.bytes = o.bytes[:len(o.bytes)-1]
-		m.objects[segmentPrefix+key] = o
+		m.Mu.Lock()
+		defer m.Mu.Unlock()
+		o := m.Objects[segmentPrefix+key]
+		o.Bytes = o.Bytes[:len(o.Bytes)-1]
+		m.Objects[segmentPrefix+key] = o
 		return nil
 	}
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	w.append("event", 100)
 	w.until(func() bool { return w.failed["mismatch"] > 0 || len(w.shipped) > 0 })
 	if n := w.shipper.Through(); n != 0 {
@@ -206,21 +206,21 @@ func TestWhatTheArchiveDoesNotConfirmIsNotShipped(t *testing.T) {
 
 func TestWhatNoCatalogNamesIsFoundAndTheCatalogMended(t *testing.T) {
 	for name, harm := range map[string]func(m *memory, key string){
-		"deleted": func(m *memory, key string) { delete(m.objects, key) },
+		"deleted": func(m *memory, key string) { delete(m.Objects, key) },
 		"cut": func(m *memory, key string) {
-			o := m.objects[key]
-			o.bytes = o.bytes[:len(o.bytes)/2]
-			m.objects[key] = o
+			o := m.Objects[key]
+			o.Bytes = o.Bytes[:len(o.Bytes)/2]
+			m.Objects[key] = o
 		},
 		"a line short": func(m *memory, key string) {
-			o := m.objects[key]
-			o.bytes = o.bytes[:bytes.LastIndexByte(o.bytes[:len(o.bytes)-1], '\n')+1]
-			m.objects[key] = o
+			o := m.Objects[key]
+			o.Bytes = o.Bytes[:bytes.LastIndexByte(o.Bytes[:len(o.Bytes)-1], '\n')+1]
+			m.Objects[key] = o
 		},
 		"another word": func(m *memory, key string) {
-			o := m.objects[key]
-			o.bytes = bytes.Replace(o.bytes, []byte(`"bytes":`), []byte(`"sizes":`), 1)
-			m.objects[key] = o
+			o := m.Objects[key]
+			o.Bytes = bytes.Replace(o.Bytes, []byte(`"bytes":`), []byte(`"sizes":`), 1)
+			m.Objects[key] = o
 		},
 	} {
 		m := newMemory()
@@ -230,7 +230,7 @@ func TestWhatNoCatalogNamesIsFoundAndTheCatalogMended(t *testing.T) {
 		w.allShipped()
 		w.stop()
 		before, _ := contents(t, m)
-		whole := m.snapshot()
+		whole := m.Snapshot()
 		for key := range whole {
 			if _, ok := parseCatalogKey(key); ok {
 				harm(m, key)
@@ -244,7 +244,7 @@ func TestWhatNoCatalogNamesIsFoundAndTheCatalogMended(t *testing.T) {
 		w.append("later", 60)
 		w.allShipped()
 		w.stop()
-		for key, b := range m.snapshot() {
+		for key, b := range m.Snapshot() {
 			if _, ok := parseCatalogKey(key); ok && !bytes.HasPrefix(b, whole[key]) {
 				t.Errorf("%s: %s is not what it was and more", name, key)
 			}
@@ -260,12 +260,12 @@ func TestAHoleInTheArchiveIsAnError(t *testing.T) {
 	w.allShipped()
 	w.stop()
 	gone := w.shipped[1]
-	delete(m.objects, gone.Key())
-	for key, obj := range m.objects {
+	delete(m.Objects, gone.Key())
+	for key, obj := range m.Objects {
 		if _, ok := parseCatalogKey(key); ok {
 			var line []byte
-			obj.bytes = bytes.Replace(obj.bytes, gone.append(line), nil, 1)
-			m.objects[key] = obj
+			obj.Bytes = bytes.Replace(obj.Bytes, gone.append(line), nil, 1)
+			m.Objects[key] = obj
 		}
 	}
 	_, err := Attach(t.Context(), o)
@@ -279,16 +279,16 @@ func TestAStoreThatIsAwayDelaysShippingAndLosesNothing(t *testing.T) {
 	m := newMemory()
 	w := mustStart(t, options(m, t.TempDir()))
 	fails := 3
-	m.mu.Lock()
-	m.before = func(string) error {
-		m.mu.Lock()
-		defer m.mu.Unlock()
+	m.Mu.Lock()
+	m.Before = func(string) error {
+		m.Mu.Lock()
+		defer m.Mu.Unlock()
 		if fails--; fails >= 0 {
 			return fmt.Errorf("503: %w", bucket.ErrUnavailable)
 		}
 		return nil
 	}
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	w.append("event", 100)
 	w.allShipped()
 	if w.failed["unavailable"] == 0 {

@@ -21,14 +21,14 @@ func TestWhoIsNotTheHolderIsRefusedAndToldWhoIs(t *testing.T) {
 	first := mustStart(t, options(m, t.TempDir()))
 	first.append("event", 100)
 	first.allShipped()
-	before := m.snapshot()
+	before := m.Snapshot()
 	o := options(m, t.TempDir())
 	o.Machine = "other"
 	_, err := start(t, o)
 	if !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), "test writes stream") || !strings.Contains(err.Error(), "--take-over") {
 		t.Errorf("%v", err)
 	}
-	if !maps.EqualFunc(before, m.snapshot(), slices.Equal) {
+	if !maps.EqualFunc(before, m.Snapshot(), slices.Equal) {
 		t.Error("being refused changed the archive")
 	}
 	if left, err := os.ReadDir(o.Dir); err != nil || len(left) != 1 || left[0].Name() != lockFile {
@@ -112,39 +112,39 @@ func wakesAt(t *testing.T, at int, done bool) bool {
 	first.allShipped()
 	calls, paused, wake := 0, make(chan struct{}), make(chan struct{})
 	hook := func(string) error {
-		m.mu.Lock()
+		m.Mu.Lock()
 		calls++
 		hit := calls == at
-		m.mu.Unlock()
+		m.Mu.Unlock()
 		if hit {
 			close(paused)
 			<-wake
 		}
 		return nil
 	}
-	m.mu.Lock()
+	m.Mu.Lock()
 	if done {
-		m.after = hook
+		m.After = hook
 	} else {
-		m.before = hook
+		m.Before = hook
 	}
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	first.append("first again", 120)
 	hit := make(chan bool, 1)
 	go func() { first.until(func() bool { return first.shippedAll() || first.err != nil }); hit <- false }()
 	go func() { <-paused; hit <- true }()
 	if !<-hit {
 		close(paused) // its waiter
-		m.mu.Lock()
-		m.before, m.after = nil, nil
-		m.mu.Unlock()
+		m.Mu.Lock()
+		m.Before, m.After = nil, nil
+		m.Mu.Unlock()
 		<-hit
 		first.stop()
 		return false
 	}
-	m.mu.Lock()
-	m.before, m.after = nil, nil
-	m.mu.Unlock()
+	m.Mu.Lock()
+	m.Before, m.After = nil, nil
+	m.Mu.Unlock()
 	o := options(m, t.TempDir())
 	o.TakeOver = true
 	second := mustStart(t, o)
@@ -287,7 +287,7 @@ func TestWhatDoesNotBelongTogetherIsRefused(t *testing.T) {
 	strange.stop()
 
 	older := newMemory()
-	maps.Copy(older.objects, m.objects)
+	maps.Copy(older.Objects, m.Objects)
 	o := options(m, t.TempDir())
 	mustStart(t, o).stop() // epoch 2
 	for what, c := range map[string]struct {
@@ -310,9 +310,9 @@ func TestWhatDoesNotBelongTogetherIsRefused(t *testing.T) {
 
 func without(m *memory, keys ...string) *memory {
 	c := newMemory()
-	maps.Copy(c.objects, m.objects)
+	maps.Copy(c.Objects, m.Objects)
 	for _, k := range keys {
-		delete(c.objects, k)
+		delete(c.Objects, k)
 	}
 	return c
 }
@@ -389,15 +389,15 @@ func TestARenewalWhoseAnswerWasLostIsNotATakeOver(t *testing.T) {
 	w.cancel() // nothing else renews
 	w.running.Wait()
 	lost := errors.New("the answer was lost")
-	m.mu.Lock()
-	m.after = func(string) error { return lost }
-	m.mu.Unlock()
+	m.Mu.Lock()
+	m.After = func(string) error { return lost }
+	m.Mu.Unlock()
 	if err := w.archive.update(t.Context(), func(*Lease) {}); !errors.Is(err, lost) {
 		t.Error(err)
 	}
-	m.mu.Lock()
-	m.after = nil
-	m.mu.Unlock()
+	m.Mu.Lock()
+	m.After = nil
+	m.Mu.Unlock()
 	if err := w.archive.update(t.Context(), func(*Lease) {}); !errors.Is(err, bucket.ErrChanged) || w.archive.Err() != nil {
 		t.Errorf("%v, %v", err, w.archive.Err())
 	}

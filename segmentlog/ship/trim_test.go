@@ -18,23 +18,23 @@ func TestTheLogIsTrimmedFromItsBeginningWhereverItIsKilled(t *testing.T) {
 		w.append("new", 200)
 		w.allShipped()
 		calls, killed := 0, false
-		m.mu.Lock()
-		m.before = func(string) error {
-			m.mu.Lock()
-			defer m.mu.Unlock()
+		m.Mu.Lock()
+		m.Before = func(string) error {
+			m.Mu.Lock()
+			defer m.Mu.Unlock()
 			if calls++; at > 0 && calls >= at {
 				killed = true
 				return errors.New("killed")
 			}
 			return nil
 		}
-		m.mu.Unlock()
+		m.Mu.Unlock()
 		if _, err := w.shipper.Trim(t.Context(), cut); (err != nil) != killed {
 			t.Fatal(err)
 		}
-		m.mu.Lock()
-		m.before = nil
-		m.mu.Unlock()
+		m.Mu.Lock()
+		m.Before = nil
+		m.Mu.Unlock()
 		w.kill()
 		w = mustStart(t, o)
 		w.allShipped() // what was hot
@@ -52,7 +52,7 @@ func TestTheLogIsTrimmedFromItsBeginningWhereverItIsKilled(t *testing.T) {
 			}
 		}
 		segments := 0
-		for key := range m.snapshot() {
+		for key := range m.Snapshot() {
 			if strings.HasPrefix(key, segmentPrefix) {
 				segments++
 			}
