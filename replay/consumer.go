@@ -40,6 +40,7 @@ type consumer struct {
 	ping   *time.Timer
 	limit  pacer
 
+	pending   atomic.Bool // there is something to do besides events
 	pingDue   atomic.Bool
 	heard     atomic.Int64  // last byte received, or accepted, Unix ns
 	closeCode atomic.Uint32 // of the peer's close frame, 0 for none
@@ -68,8 +69,9 @@ func newConsumer(s *Server, conn *websocket.Conn, remote string, r *http.Request
 	return c
 }
 
-// poke wakes the writer.
+// poke wakes the writer to attend.
 func (c *consumer) poke() {
+	c.pending.Store(true)
 	select {
 	case c.reader.wake <- struct{}{}:
 	default: // it has a token
@@ -105,22 +107,25 @@ func (c *consumer) run(begin start) string {
 		return reason
 	}
 	for {
+		stopping := c.server.stopping.Load() // before the look: then nothing that is durable is missed
 		b, err := c.reader.Poll()
 		if err != nil {
 			c.server.opts.Logger.Error("replay ended: the log cannot be read", "addr", c.remote, "cursor", c.reader.Position(), "err", err)
 			c.refuse(InternalError, "the log cannot be read at this cursor; the operator was told", closeInternal)
 			return reasonFailed
 		}
-		busy := b.Len() > 0
-		if busy {
+		if b.Len() > 0 {
 			if reason := c.send(b); reason != "" {
 				return reason
 			}
 		}
-		if reason := c.attend(busy); reason != "" {
+		// Near the tip a consumer that is sent away first gets everything that is durable.
+		more := b.Len() > 0 && (stopping || !c.reader.Drained())
+		stopping = stopping && !(more && c.reader.Tier() == Memory)
+		if reason := c.attend(more, stopping); reason != "" {
 			return reason
 		}
-		if !busy {
+		if !more {
 			<-c.reader.wake
 		}
 	}
@@ -134,7 +139,7 @@ func (c *consumer) awaitReady() string {
 		case <-ready:
 			return ""
 		case <-c.reader.wake:
-			if reason := c.attend(false); reason != "" {
+			if reason := c.attend(false, c.server.stopping.Load()); reason != "" {
 				return reason
 			}
 		}
@@ -143,8 +148,11 @@ func (c *consumer) awaitReady() string {
 }
 
 // attend deals with what is not an event: control frames, pings, the end. busy says that
-// there may be more events to send at once.
-func (c *consumer) attend(busy bool) string {
+// there may be more events to send at once, stopping that the connection is to end now.
+func (c *consumer) attend(busy, stopping bool) string {
+	if !c.pending.Swap(false) && !stopping {
+		return ""
+	}
 	for {
 		select {
 		case frame := <-c.control:
@@ -158,7 +166,7 @@ func (c *consumer) attend(busy bool) string {
 		}
 		break
 	}
-	if c.server.stopping.Load() && (!busy || c.reader.Tier() != Memory) { // near the tip: first everything that is durable
+	if stopping {
 		c.scratch = appendClose(c.scratch[:0], closeServiceRestart, "the relay restarts")
 		c.write(c.scratch)
 		return reasonShutdown

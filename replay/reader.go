@@ -40,6 +40,8 @@ type Reader struct {
 
 	run    *run  // with a share, nil between runs
 	at     int   // the next event of run
+	tip    bool  // the last batch had everything that was published
+	seen   int   // how many events run had
 	block  bool  // run is a block, not a chunk of the ring
 	load   *load // what the reader waits for
 	files  bool  // it reads from files
@@ -56,6 +58,10 @@ func (r *Reader) Position() uint64 { return r.pos }
 
 // Tier is where the last batch came from.
 func (r *Reader) Tier() Tier { return r.tier }
+
+// Drained says that the last batch had everything there was, so that Poll need not be
+// called before Wake gets a token.
+func (r *Reader) Drained() bool { return r.tip }
 
 // Loading says that events after the position are on their way from the files.
 func (r *Reader) Loading() bool { return r.load != nil }
@@ -104,6 +110,7 @@ func (r *Reader) Poll() (Batch, error) {
 		}
 		next := r.run.next.Load() // before the count: what is published by then is read first
 		if b := r.rest(); b.Len() > 0 {
+			r.tip = r.joined && !r.block && next == nil && r.at == r.seen
 			return b, nil
 		}
 		switch {
@@ -125,6 +132,7 @@ func (r *Reader) Poll() (Batch, error) {
 // rest returns the next events of the run.
 func (r *Reader) rest() Batch {
 	n := r.run.published()
+	r.seen = n
 	if r.at < n && r.run.events[r.at].seq <= r.pos {
 		r.at = r.run.find(r.pos) // the reader began above them
 	}

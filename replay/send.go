@@ -113,7 +113,7 @@ func (c *consumer) pace(t Tier, bytes int) string {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
-		if reason := c.attend(false); reason != "" {
+		if reason := c.attend(false, c.server.stopping.Load()); reason != "" {
 			return reason
 		}
 		select {
