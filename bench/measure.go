@@ -132,7 +132,7 @@ func removeStale(work string) error {
 // cisternFlags keeps the log in the tier to measure.
 func cisternFlags(command string, o options) []string {
 	if command == "replay" && o.tier == tierHot {
-		return []string{"--segment-size", "1GiB", "--segment-age", "24h"}
+		return []string{"--segment-size", "1GiB", "--segment-age", "24h", "--ring-bytes", "64MiB"}
 	}
 	return []string{"--segment-size", o.segment}
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/cistern-archive/cistern/segmentlog/ship"
 )
 
-// verifiers is how many files are verified at once: half of the processors, since it goes
-// on beside the downloads.
-func verifiers() int { return max(1, runtime.GOMAXPROCS(0)/2) }
+// verifiers is how many files are verified at once, beside the downloads: as many as there
+// are processors, so that none is idle when the downloads have ended.
+func verifiers() int { return runtime.GOMAXPROCS(0) }
 
 // settle verifies a file that is what the catalog says and gives it its name.
 func (d *download) settle(ctx context.Context) error {
@@ -44,7 +44,7 @@ func (d *download) verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return seg.Verify(ctx, segmentlog.VerifyOptions{Workers: 1})
+	return seg.Verify(ctx, segmentlog.VerifyOptions{Workers: 1, Hashed: true})
 }
 
 // count sums up what is there and notes the holes before it and in it.
