@@ -19,11 +19,11 @@ build: ## build the programs into bin/
 build-nocgo: ## prove that everything builds in pure Go
 	CGO_ENABLED=0 $(GO) build ./...
 
-test: ## run the tests, with a real MinIO beside them
-	CISTERN_MINIO=$$(scripts/minio) $(GO) test ./...
+test: ## run the tests, with a real MinIO and toxiproxy beside them
+	CISTERN_MINIO=$$(scripts/minio) CISTERN_TOXIPROXY=$$(scripts/toxiproxy) $(GO) test ./...
 
 race: ## run them under the race detector
-	CISTERN_MINIO=$$(scripts/minio) $(GO) test -race ./...
+	CISTERN_MINIO=$$(scripts/minio) CISTERN_TOXIPROXY=$$(scripts/toxiproxy) $(GO) test -race ./...
 
 versitygw-check: ## the acceptance test of stores against the Versity S3 gateway
 	CISTERN_VERSITYGW=$$(scripts/versitygw) $(GO) test -count=1 -run Versity ./segmentlog/bucket
@@ -74,7 +74,7 @@ bench-hostile: ## hosts that break the rules of the wire beside 200 that do not;
 	$(GO) run ./bench hostile -markdown $(BENCH)
 
 long-archive: ## the tests of the archive with LONG (100) times the events, beside a real MinIO
-	CISTERN_MINIO=$$(scripts/minio) CISTERN_LONG=$(LONG) $(GO) test -count=1 -timeout 3h -v -run 'Bucket|Restored' ./internal/relay
+	CISTERN_MINIO=$$(scripts/minio) CISTERN_TOXIPROXY=$$(scripts/toxiproxy) CISTERN_LONG=$(LONG) $(GO) test -count=1 -timeout 3h -v -run 'Bucket|Restored' ./internal/relay
 
 soak: ## the same for SOAK (90m) among hosts that fail; draws bin/soak.svg
 	@mkdir -p bin
@@ -83,6 +83,7 @@ soak: ## the same for SOAK (90m) among hosts that fail; draws bin/soak.svg
 tools: ## install what lint and interop need into the cache
 	scripts/golangci-lint version
 	scripts/minio
+	scripts/toxiproxy
 	interop/run.sh --install-only
 
 ci: ## what CI runs

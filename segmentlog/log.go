@@ -83,9 +83,11 @@ func (l *Log) Tip() uint64 { return l.tip.Load() }
 // Oldest returns the first seq of the log, 0 for an empty log.
 func (l *Log) Oldest() uint64 { return l.oldest.Load() }
 
-// Reserved returns the highest reserved number: the highest cursor that can be of
-// this log.
-func (l *Log) Reserved() uint64 { return max(l.reserved.Load(), l.tip.Load()) }
+// Reserved returns the highest number that was ever reserved, in earlier epochs too: the
+// highest cursor that can be of this log.
+func (l *Log) Reserved() uint64 {
+	return max(l.reserved.Load(), l.tip.Load(), l.stream.Current().FirstSeq-1)
+}
 
 // SetCeiling raises the highest number that may be reserved.
 func (l *Log) SetCeiling(n uint64) { l.ceiling.Store(n) }

@@ -3,7 +3,6 @@ package relay
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,10 +16,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	segments "github.com/cistern-archive/cistern/internal/archive"
-	"github.com/cistern-archive/cistern/internal/netsim"
-	"github.com/cistern-archive/cistern/segmentlog"
 	"github.com/cistern-archive/cistern/segmentlog/bucket"
-	"github.com/cistern-archive/cistern/segmentlog/bucket/miniotest"
 	"github.com/cistern-archive/cistern/segmentlog/ship"
 )
 
@@ -50,25 +46,66 @@ func scaled(t *testing.T, n int) int {
 	return n * times
 }
 
+// fault is a way in which a store fails, and what shows that it did.
+type fault struct {
+	name  string
+	begin func() (heal func())
+	fired func() bool
+}
+
+// faults are those of a store; failures counts the tries to ship that failed.
+func (b *badStore) faults(failures func() float64, lag func() float64) []fault {
+	before, refused := 0.0, int64(0)
+	failed := func() bool { return failures() > before }
+	answering := func(status int32) func() func() {
+		return func() func() {
+			before, refused = failures(), b.refused.Load()
+			b.status.Store(status)
+			return func() { b.status.Store(0) }
+		}
+	}
+	toxic := func(kind string, attributes map[string]any) func() func() {
+		return func() func() { before = failures(); return b.toxic(kind, attributes) }
+	}
+	wasRefused := func() bool { return failed() && b.refused.Load() > refused }
+	all := []fault{
+		{"killed", func() func() { before = failures(); b.Kill(); return b.Restart }, failed},
+		{"stopped", func() func() { b.Pause(); return b.Resume }, func() bool { return lag() > 0 }},
+		{"slow", toxic("bandwidth", map[string]any{"rate": 20}), func() bool { return lag() > 0 }},
+		{"cut", toxic("limit_data", map[string]any{"bytes": 10_000}), failed},
+		{"reset", toxic("reset_peer", map[string]any{"timeout": 5}), failed},
+		{"500", answering(http.StatusInternalServerError), wasRefused},
+		{"503", answering(http.StatusServiceUnavailable), wasRefused},
+		{"507", answering(http.StatusInsufficientStorage), wasRefused},
+	}
+	if b.mounted {
+		all = append(all, fault{"full", func() func() { before = failures(); return b.fill() }, failed})
+	}
+	return all
+}
+
 func TestABucketHoldsTheLogHoweverItsServerFails(t *testing.T) {
-	server := miniotest.Start(t)
+	server := startBadStore(t)
 	s := newStage(t)
-	s.cfg.Archive.URL, s.cfg.Archive.NewStream = server.URL("log"), true
+	s.cfg.Archive.URL, s.cfg.Archive.NewStream = server.archive(), true
 	s.cfg.SegmentBytes = min(int64(scaled(t, int(s.cfg.SegmentBytes))), 4<<20)
 	s.start()
-	s.steps(scaled(t, 400))
-	s.caughtUp()
-	server.Kill()
-	s.steps(scaled(t, 400)) // ingest goes on
-	s.caughtUp()
-	until(t, "a try to fail", func() bool { return metric(t, s, "cistern_ship_failures_total") > 0 })
-	server.Restart()
 	s.steps(scaled(t, 200))
 	s.caughtUp()
-	server.Pause()
-	s.steps(scaled(t, 200))
-	s.caughtUp()
-	server.Resume()
+	for _, f := range server.faults(
+		func() float64 { return metric(t, s, "cistern_ship_failures_total") },
+		func() float64 { return metric(t, s, "cistern_ship_lag_bytes") },
+	) {
+		began := time.Now()
+		heal := f.begin()
+		s.steps(scaled(t, 120)) // ingest goes on
+		s.caughtUp()
+		until(t, f.name+" to be felt", f.fired)
+		felt, through := time.Since(began), s.archive.shipper.Through()
+		heal()
+		until(t, "shipping to go on", func() bool { return s.archive.shipper.Through() > through })
+		t.Logf("%s: felt after %s, over after %s, %d events", f.name, felt.Round(time.Millisecond), time.Since(began).Round(time.Millisecond), s.net.Len())
+	}
 	s.shipped()
 	b, err := bucket.Open(t.Context(), server.URL("log"))
 	if err != nil {
@@ -142,99 +179,6 @@ func metric(t *testing.T, s *stage, name string) (sum float64) {
 		}
 	}
 	return sum
-}
-
-func TestALostDataDirectoryIsRestoredFromTheArchive(t *testing.T) {
-	server := miniotest.Start(t)
-	s := newStage(t)
-	s.cfg.Archive.URL, s.cfg.Archive.NewStream, s.cfg.Archive.Watch = server.URL("log"), true, time.Millisecond
-	seen := map[uint64][]byte{} // what a consumer was ever shown
-	lost := uint64(0)
-	for round := range 6 { // the directory is lost five times
-		began := time.Now()
-		s.start()
-		until(t, "hosts to be read", func() bool { return s.intake.manager() != nil })
-		t.Logf("round %d: %d segments, reading hosts after %s", round, len(s.archive.held.Inventory().Entries), time.Since(began).Round(time.Millisecond))
-		s.steps(scaled(t, 300))
-		s.caughtUp()
-		s.shipped()
-		s.everyEventOnce(seen)
-		if lost > 0 {
-			s.toldOfTheLoss(lost)
-		}
-		lost = s.Log().Tip()
-		if through := s.archive.shipper.Through(); through == lost {
-			t.Logf("round %d: nothing was lost", round)
-			lost = 0
-		}
-		s.stop() // what is not shipped is lost with the directory
-		if err := os.RemoveAll(s.cfg.DataDir); err != nil {
-			t.Fatal(err)
-		}
-		s.cfg.Archive.TakeOver = true
-	}
-}
-
-// everyEventOnce reads the relay from the first event until everything is there that the
-// network sent, compares that with the network's ledger and with what was shown before,
-// and remembers it.
-func (s *stage) everyEventOnce(seen map[uint64][]byte) {
-	s.t.Helper()
-	c := netsim.NewComparison(s.net.Ledger())
-	r := s.Log().NewReader(0)
-	defer r.Close()
-	var rec segmentlog.Record
-	until(s.t, "every event to be in the log", func() bool {
-		for {
-			err := r.Next(&rec)
-			if errors.Is(err, io.EOF) {
-				return len(c.Report().Missing) == 0
-			}
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			if before, ok := seen[rec.Seq]; ok && !bytes.Equal(before, rec.Frame) {
-				s.t.Fatalf("seq %d names two events", rec.Seq)
-			}
-			seen[rec.Seq] = bytes.Clone(rec.Frame)
-			c.Add(rec.Frame)
-		}
-	})
-	report := c.Report()
-	if err := report.Err(); err != nil {
-		s.t.Errorf("the log is not what the network sent: %v", err)
-	}
-}
-
-// toldOfTheLoss connects with a cursor that an earlier run showed and lost.
-func (s *stage) toldOfTheLoss(cursor uint64) {
-	s.t.Helper()
-	c := dialAt(s.t, s, cursor)
-	defer c.Close()
-	_, first, err := c.ReadMessage()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if !strings.Contains(string(first), "OutdatedCursor") {
-		s.t.Errorf("cursor %d: the first message is %q", cursor, first)
-	}
-	epoch := s.Log().Stream()
-	after := epoch.Current().PrevLastSeq
-	r := s.Log().NewReader(after)
-	defer r.Close()
-	var rec segmentlog.Record
-	for tip := s.Log().Tip(); r.Position() < tip; {
-		if err := r.Next(&rec); err != nil {
-			s.t.Fatal(err)
-		}
-		_, got, err := c.ReadMessage()
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		if !bytes.Equal(got, rec.Frame) {
-			s.t.Fatalf("cursor %d: seq %d does not come next", cursor, rec.Seq)
-		}
-	}
 }
 
 func dialAt(t *testing.T, s *stage, cursor uint64) *websocket.Conn {

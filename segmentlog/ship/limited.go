@@ -10,6 +10,14 @@ import (
 // shipPiece is how many bytes are let through at once.
 const shipPiece = 256 << 10
 
+// newLimit returns the limit of so many bytes a second, nil for 0.
+func newLimit(bytes int64) *rate.Limiter {
+	if bytes <= 0 {
+		return nil
+	}
+	return rate.NewLimiter(rate.Limit(bytes), shipPiece)
+}
+
 // limited is a reader that waits for what the limit allows.
 type limited struct {
 	ctx   context.Context

@@ -93,9 +93,7 @@ func NewShipper(o ShipperOptions) *Shipper {
 		}
 	}
 	s.through.Store(v.LastSeq())
-	if o.Rate > 0 {
-		s.limit = rate.NewLimiter(rate.Limit(o.Rate), shipPiece)
-	}
+	s.limit = newLimit(o.Rate)
 	return s
 }
 
