@@ -146,6 +146,7 @@ func (b *Blocks) finish(l *load, k *block, err error) {
 	case k != nil:
 		b.put(k)
 		b.end(l, k.run, nil)
+		b.admit() // who waits for room must ask this block's holders for it too
 	}
 }
 

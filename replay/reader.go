@@ -59,6 +59,10 @@ func (r *Reader) Position() uint64 { return r.pos }
 // Tier is where the last batch came from.
 func (r *Reader) Tier() Tier { return r.tier }
 
+// Idle gives up the memory that the reader holds, and with it the last batch. Call it before
+// a long pause: what is held by readers that do not go on is missing to others.
+func (r *Reader) Idle() { r.letGo() }
+
 // Drained says that the last batch had everything there was, so that Poll need not be
 // called before Wake gets a token.
 func (r *Reader) Drained() bool { return r.tip }

@@ -110,6 +110,9 @@ func (c *consumer) pace(t Tier, bytes int) string {
 	if wait == 0 {
 		return ""
 	}
+	if wait >= writeStep {
+		c.reader.Idle()
+	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {

@@ -71,7 +71,7 @@ func (b *badStore) startToxiproxy() {
 		b.t.Fatal(err)
 	}
 	host, port, _ := bytes.Cut([]byte(api), []byte(":"))
-	cmd := exec.Command(program, "-host", string(host), "-port", string(port)) //nolint:noctx // killed below
+	cmd := exec.Command(program, "-host", string(host), "-port", string(port))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		b.t.Fatal(err)

@@ -79,7 +79,7 @@ func startWriter(t *testing.T, cfg config.Config, n *numbers) *writer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &writer{cmd: exec.Command(os.Args[0]), exit: make(chan error, 1)} //nolint:noctx // end ends it
+	w := &writer{cmd: exec.Command(os.Args[0]), exit: make(chan error, 1)}
 	w.cmd.Env = append(os.Environ(), writerConfig+"="+string(text))
 	w.cmd.Stderr = &w.said
 	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -96,7 +96,7 @@ func startWriter(t *testing.T, cfg config.Config, n *numbers) *writer {
 	}
 	addr := lines.Text()
 	go func() { w.exit <- w.cmd.Wait() }()
-	conn, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+addr+"/xrpc/com.atproto.sync.subscribeRepos", nil) //nolint:bodyclose // the library says that it need not be
+	conn, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+addr+"/xrpc/com.atproto.sync.subscribeRepos", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +123,20 @@ func (w *writer) signal(t *testing.T, s syscall.Signal) {
 	}
 }
 
+// ends waits until a writer ends by itself. One that does not is made to say where it
+// stands.
+func (w *writer) ends() error {
+	select {
+	case err := <-w.exit:
+		return err
+	case <-time.After(patience):
+	}
+	if err := w.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+		return err
+	}
+	return fmt.Errorf("it did not end: %w", <-w.exit)
+}
+
 // end kills a writer, whether it is paused or not.
 func (w *writer) end() {
 	if w.ended {
@@ -130,7 +144,7 @@ func (w *writer) end() {
 	}
 	w.ended = true
 	_ = w.cmd.Process.Kill() // it may have ended
-	<-w.exit
+	_ = <-w.exit // it was killed
 	w.consumed.Wait()
 }
 
@@ -214,7 +228,7 @@ func TestAWriterThatIsPausedAndWokenAfterATakeOverChangesNothing(t *testing.T) {
 			return before.names[len(before.names)-1].Epoch == before.stream.Current().Epoch && len(before.stream.Epochs) == round+2
 		})
 		holder.signal(t, syscall.SIGCONT)
-		if err := <-holder.exit; err == nil || !strings.Contains(holder.said.String(), ship.ErrOvertaken.Error()) {
+		if err := holder.ends(); err == nil || !strings.Contains(holder.said.String(), ship.ErrOvertaken.Error()) {
 			t.Fatalf("round %d: the first ended with %v and said:\n%s", round, err, holder.said.String())
 		}
 		holder.ended = true

@@ -1,0 +1,419 @@
+package replay
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cistern-archive/cistern/segmentlog"
+	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
+)
+
+// world drives a log through everything that can happen to it, and knows the truth: what
+// each seq is, and which accounts are active.
+type world struct {
+	t    *testing.T
+	rng  *rand.Rand
+	dir  string
+	src  Source
+	set  *Suppressed
+	opts segmentlog.Options
+
+	mu       sync.Mutex
+	cond     sync.Cond
+	durable  int // events that OnCommit has seen
+	sealed   int
+	events   []truth
+	inactive map[string]bool
+
+	far     map[segmentlog.SegmentName][]byte // the archive
+	list    []segmentlog.Archived
+	readers []*watched
+	did     map[string]int // how often each kind of step was taken
+}
+
+// truth is one event as it must be read.
+type truth struct {
+	seq   uint64
+	did   string
+	kind  string
+	frame []byte
+}
+
+// watched is a reader, and how far it has come.
+type watched struct {
+	*Reader
+	pos  uint64 // where it began
+	next int    // the event that it must get next
+	gets [tiers]int
+	held Batch // a batch that is on its way, as to a slow socket
+}
+
+const modelAccounts = 12
+
+func newWorld(t *testing.T, seed uint64) *world {
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), dir: t.TempDir(), set: NewSuppressed(), inactive: map[string]bool{},
+		far: map[segmentlog.SegmentName][]byte{}, did: map[string]int{}}
+	w.cond.L = &w.mu
+	w.open()
+	t.Cleanup(w.close)
+	return w
+}
+
+func (w *world) open() {
+	w.opts = segmentlog.Options{
+		Dir: w.dir, Logger: slog.New(slog.DiscardHandler), MaxHotBytes: 256 << 10, Seal: &segmentlog.SegmentOptions{BlockSize: 32 << 10},
+		OpenArchived: w.openArchived, OnCommit: func(b segmentlog.Batch) {
+			w.set.Follow(b)
+			w.src.Ring.Publish(b)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.durable += b.Len()
+			w.cond.Broadcast()
+		},
+	}
+	w.opts.Archived = w.list
+	w.opts.Events.Seal = func(segmentlog.SealInfo) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.sealed++
+		w.cond.Broadcast()
+	}
+	log, err := segmentlog.Open(w.opts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.src = Source{Log: log, Ring: NewRing(2*chunkBytes, log.Tip()), Blocks: NewBlocks(log, 0)}
+	w.src.Blocks.budget = 2 << 20 // the largest block and a few others: readers press on each other
+}
+
+type farSegment struct{ *bytes.Reader }
+
+func (farSegment) Close() error { return nil }
+
+func (w *world) openArchived(a segmentlog.Archived) (segmentlog.ArchivedFile, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b, ok := w.far[a.Name]
+	if !ok {
+		return nil, os.ErrNotExist
+	}
+	return farSegment{bytes.NewReader(b)}, nil
+}
+
+func (w *world) close() {
+	for _, r := range w.readers {
+		r.Close()
+	}
+	if err := w.src.Log.Close(); err != nil {
+		w.t.Error(err)
+	}
+	w.src.Blocks.Close()
+	w.src.Ring.Close()
+}
+
+// restart closes everything and opens it again; readers go on from their positions.
+func (w *world) restart() {
+	w.close()
+	w.open()
+	for _, r := range w.readers {
+		r.Reader, r.held = w.src.NewReader(r.Position()), Batch{}
+	}
+}
+
+// append logs some events and waits until they are durable.
+func (w *world) append() {
+	for range 1 + w.rng.IntN(40) {
+		kind, size := "#commit", 60+w.rng.IntN(4000)
+		switch w.rng.IntN(12) {
+		case 0:
+			kind, size = "#identity", 10
+		case 1:
+			kind, size = "#sync", 300
+		case 2:
+			size = 1 // small
+		case 3:
+			if w.rng.IntN(20) == 0 {
+				size = 300<<10 + w.rng.IntN(1<<20) // alone in a batch, in a block, in a chunk
+				w.did["large"]++
+			}
+		}
+		w.log(kind, w.account(), true, size)
+	}
+	w.await()
+}
+
+func (w *world) account() string { return fmt.Sprint("did:plc:", w.rng.IntN(modelAccounts)) }
+
+func (w *world) log(kind, did string, active bool, size int) {
+	head, tail := frameParts(kind, did, active, size)
+	seq, err := w.src.Log.Append(context.Background(), &segmentlog.Entry{DID: did, Host: "h", HostSeq: uint64(len(w.events)), Head: head, Tail: tail})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	frame := append(append(bytes.Clone(head), dagcbor.AppendUint(nil, seq)...), tail...)
+	w.events = append(w.events, truth{seq, did, kind, frame})
+}
+
+// await waits until everything that was appended is durable.
+func (w *world) await() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.durable < len(w.events) {
+		w.cond.Wait()
+	}
+}
+
+// status changes an account, by an event, and waits until that is known.
+func (w *world) status() {
+	did, active := w.account(), w.rng.IntN(2) == 0
+	w.log("#account", did, active, 10)
+	w.await()
+	w.inactive[did] = !active
+	if w.set.Has(did) == active {
+		w.t.Fatalf("%s is suppressed: %v", did, !active)
+	}
+}
+
+// ship copies what is sealed to the archive.
+func (w *world) ship() {
+	for _, s := range w.src.Log.Sealed(0) {
+		if s.Archived {
+			continue
+		}
+		b, err := os.ReadFile(s.Path)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		seg, f, err := s.Open()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		ft := seg.Footer()
+		a := segmentlog.Archived{Name: ft.Name, Size: s.Size, FirstLeaf: ft.FirstLeaf, Count: ft.Count, LastWitnessed: ft.LastWitnessed, Root: ft.Root}
+		if err := f.Close(); err != nil {
+			w.t.Fatal(err)
+		}
+		w.mu.Lock()
+		w.far[a.Name] = b
+		w.mu.Unlock()
+		w.list = append(w.list, a)
+		w.src.Log.SetArchived(a)
+	}
+}
+
+// evict removes some local segments that the archive has.
+func (w *world) evict() {
+	for _, s := range w.src.Log.Sealed(0) {
+		if s.Archived && w.rng.IntN(2) == 0 {
+			if err := w.src.Log.Evict(s.Name); err != nil {
+				w.t.Fatal(err)
+			}
+			w.did["evicted"]++
+		}
+	}
+}
+
+// at returns the index of the first event above a position.
+func (w *world) at(pos uint64) int {
+	for i, e := range w.events {
+		if e.seq > pos {
+			return i
+		}
+	}
+	return len(w.events)
+}
+
+// join adds a reader anywhere, now and then where nothing is yet.
+func (w *world) join() {
+	pos := uint64(0)
+	if n := len(w.events); n > 0 {
+		pos = w.events[w.rng.IntN(n)].seq
+	}
+	if w.rng.IntN(10) == 0 {
+		pos = w.src.Log.Tip() + uint64(w.rng.IntN(5))
+	}
+	w.readers = append(w.readers, &watched{Reader: w.src.NewReader(pos), pos: pos, next: w.at(pos)})
+}
+
+// leave takes one away, whatever it is waiting for.
+func (w *world) leave() {
+	i := w.rng.IntN(len(w.readers))
+	w.readers[i].Close()
+	w.readers = append(w.readers[:i], w.readers[i+1:]...)
+}
+
+// read lets a reader get a few batches.
+func (w *world) read(r *watched) {
+	for range 1 + w.rng.IntN(6) {
+		if r.held.Len() > 0 {
+			w.finish(r)
+		}
+		for r.next < len(w.events) && w.events[r.next].seq <= r.pos {
+			r.next++ // it came after the reader had begun above it
+		}
+		if r.next >= len(w.events) {
+			return
+		}
+		b := w.get(r)
+		w.check(r, b)
+		r.gets[r.Tier()]++
+		w.did[r.Tier().String()]++
+		if w.rng.IntN(4) == 0 { // it stays on its way for a while
+			r.held = b
+			return
+		}
+	}
+}
+
+// get waits for a reader's next batch. Whoever has what it waits for, and is asked for it,
+// lets go, as a consumer's writer does after a second.
+func (w *world) get(r *watched) Batch {
+	for {
+		b, err := r.Poll()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if b.Len() > 0 {
+			return b
+		}
+		for _, other := range w.readers {
+			if other.run != nil && other != r && other.run.dropped.Load() {
+				w.did["asked"]++
+				if other.held.Len() > 0 {
+					other.held = other.detach(other.held)
+				} else {
+					other.Idle()
+				}
+			}
+		}
+		select {
+		case <-r.Wake():
+		case <-time.After(200 * time.Microsecond): // others may be asked meanwhile
+		}
+	}
+}
+
+// check holds a batch against the truth.
+func (w *world) check(r *watched, b Batch) {
+	for seq, frame := range b.All() {
+		if r.next == len(w.events) {
+			w.t.Fatalf("seq %d, which is not in the log", seq)
+		}
+		if e := w.events[r.next]; e.seq != seq || !bytes.Equal(e.frame, frame) {
+			w.t.Fatalf("seq %d where %d must come, or another frame (tier %s)", seq, e.seq, r.Tier())
+		}
+		r.next++
+	}
+	w.checkWire(b)
+}
+
+// checkWire looks at what would be written: exactly the events that are not suppressed.
+func (w *world) checkWire(b Batch) {
+	spans, n := b.wire(nil, w.set, 0)
+	var got, want []byte
+	for _, s := range spans {
+		got = append(got, b.run.buf[s.begin:s.end]...)
+	}
+	i := w.at(b.run.events[b.from].seq - 1)
+	events := 0
+	for range b.Len() {
+		e := w.events[i]
+		i++
+		if w.inactive[e.did] && (e.kind == "#commit" || e.kind == "#sync") {
+			w.did["skipped"]++
+			continue
+		}
+		events++
+		want = appendFrame(want, opBinary, e.frame)
+	}
+	if events != n || !bytes.Equal(got, want) {
+		w.t.Fatalf("%d events are written of seq %d to %d, want %d, or others", n, b.run.events[b.from].seq, b.Last(), events)
+	}
+}
+
+// finish ends a batch that was on its way: as much as was not written is as it was, though
+// its memory may have been asked back, and what is suppressed by now is left out.
+func (w *world) finish(r *watched) {
+	b := r.held
+	spans, _ := b.wire(nil, w.set, 0)
+	total := 0
+	for _, s := range spans {
+		total += s.end - s.begin
+	}
+	if total > 0 {
+		var done int
+		b, done = b.after(spans, w.rng.IntN(total+1))
+		if b.Len() > 0 && (b.run.dropped.Load() || w.rng.IntN(4) == 0) {
+			w.did["detached"]++
+			b = r.detach(b)
+		}
+		if b.Len() > 0 && done == 0 {
+			w.checkWire(b)
+		}
+	}
+	r.held = Batch{}
+}
+
+// step does something.
+func (w *world) step() {
+	switch n := w.rng.IntN(100); {
+	case n < 22:
+		w.append()
+	case n < 27:
+		w.status()
+	case n < 30:
+		w.ship()
+	case n < 32:
+		w.evict()
+	case n < 33:
+		w.restart()
+		w.did["restart"]++
+	case n < 36 && len(w.readers) < 20:
+		w.join()
+	case n < 37 && len(w.readers) > 10:
+		w.leave()
+	case len(w.readers) > 0:
+		w.read(w.readers[w.rng.IntN(len(w.readers))])
+	}
+}
+
+func TestEveryReaderGetsExactlyTheLogWhateverHappensToIt(t *testing.T) {
+	s := seed(t)
+	steps := 1500
+	if long := os.Getenv("CISTERN_LONG"); long != "" {
+		n, err := strconv.Atoi(long)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps *= n
+	}
+	w := newWorld(t, s)
+	for range 20 {
+		w.join()
+	}
+	for range steps {
+		w.step()
+	}
+	for _, r := range w.readers { // everyone gets to the end
+		for r.next < len(w.events) {
+			w.read(r)
+		}
+		if r.held.Len() > 0 {
+			w.finish(r)
+		}
+	}
+	t.Logf("%d events, %d segments, %v", len(w.events), w.sealed, w.did)
+	for _, what := range []string{"memory", "disk", "archive", "skipped", "detached", "evicted", "restart", "large", "asked"} {
+		if w.did[what] == 0 {
+			t.Errorf("no %s took part", what)
+		}
+	}
+}
