@@ -144,7 +144,7 @@ func (w *writer) end() {
 	}
 	w.ended = true
 	_ = w.cmd.Process.Kill() // it may have ended
-	_ = <-w.exit // it was killed
+	_ = <-w.exit             // it was killed
 	w.consumed.Wait()
 }
 

@@ -68,7 +68,7 @@ func OpenS3(ctx context.Context, o S3Options) (*S3, error) {
 		lookup = minio.BucketLookupDNS
 	}
 	core, err := minio.NewCore(o.Endpoint, &minio.Options{
-		Creds: o.Credentials, Secure: !o.Insecure, Transport: t, Region: o.Region, BucketLookup: lookup,
+		Creds: o.Credentials, Secure: !o.Insecure, Transport: fresh{t}, Region: o.Region, BucketLookup: lookup,
 		TrailingHeaders: !o.NoChecksums, MaxRetries: 1, // callers retry
 	})
 	if err != nil {

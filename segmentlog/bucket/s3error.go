@@ -85,7 +85,7 @@ func kindOfResponse(r minio.ErrorResponse) error {
 		return refused(hintRegion)
 	case r.StatusCode == http.StatusNotImplemented:
 		return ErrUnfit
-	case r.StatusCode >= 500, r.StatusCode == http.StatusConflict, r.StatusCode == http.StatusTooManyRequests, r.StatusCode == http.StatusRequestTimeout:
+	case unwell(r.StatusCode), r.StatusCode == http.StatusConflict, r.StatusCode == http.StatusTooManyRequests:
 		return ErrUnavailable
 	}
 	return nil
