@@ -67,10 +67,10 @@ func (n *numbers) note(seq uint64, frame []byte) {
 // writer is a relay in a process of its own, and a consumer of it.
 type writer struct {
 	cmd      *exec.Cmd
-	said     bytes.Buffer // of stderr, complete once exit is
-	exit     chan error
+	said     bytes.Buffer  // of stderr, complete once exit is
+	exit     chan struct{} // closed when it has ended
+	err      error         // how, then
 	consumed sync.WaitGroup
-	ended    bool
 }
 
 func startWriter(t *testing.T, cfg config.Config, n *numbers) *writer {
@@ -79,7 +79,7 @@ func startWriter(t *testing.T, cfg config.Config, n *numbers) *writer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &writer{cmd: exec.Command(os.Args[0]), exit: make(chan error, 1)}
+	w := &writer{cmd: exec.Command(os.Args[0]), exit: make(chan struct{})}
 	w.cmd.Env = append(os.Environ(), writerConfig+"="+string(text))
 	w.cmd.Stderr = &w.said
 	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -95,7 +95,10 @@ func startWriter(t *testing.T, cfg config.Config, n *numbers) *writer {
 		t.Fatalf("a writer did not start: %v\n%s", w.cmd.Wait(), w.said.String())
 	}
 	addr := lines.Text()
-	go func() { w.exit <- w.cmd.Wait() }()
+	go func() {
+		defer close(w.exit)
+		w.err = w.cmd.Wait()
+	}()
 	conn, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+addr+"/xrpc/com.atproto.sync.subscribeRepos", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -127,24 +130,21 @@ func (w *writer) signal(t *testing.T, s syscall.Signal) {
 // stands.
 func (w *writer) ends() error {
 	select {
-	case err := <-w.exit:
-		return err
+	case <-w.exit:
+		return w.err
 	case <-time.After(patience):
 	}
 	if err := w.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
 		return err
 	}
-	return fmt.Errorf("it did not end: %w", <-w.exit)
+	<-w.exit
+	return fmt.Errorf("it did not end: %w", w.err)
 }
 
 // end kills a writer, whether it is paused or not.
 func (w *writer) end() {
-	if w.ended {
-		return
-	}
-	w.ended = true
 	_ = w.cmd.Process.Kill() // it may have ended
-	_ = <-w.exit             // it was killed
+	<-w.exit
 	w.consumed.Wait()
 }
 
@@ -231,7 +231,6 @@ func TestAWriterThatIsPausedAndWokenAfterATakeOverChangesNothing(t *testing.T) {
 		if err := holder.ends(); err == nil || !strings.Contains(holder.said.String(), ship.ErrOvertaken.Error()) {
 			t.Fatalf("round %d: the first ended with %v and said:\n%s", round, err, holder.said.String())
 		}
-		holder.ended = true
 		holder.consumed.Wait()
 		if err := viewArchive(t, b, n).goesOnFrom(before); err != nil {
 			t.Fatalf("round %d: %v", round, err)
