@@ -40,7 +40,7 @@ func kindOf(frame []byte) (kind string) {
 // accountStatus reads the active of an #account frame; ok is false for any other frame.
 // One without it counts as inactive.
 func accountStatus(frame []byte) (active, ok bool) {
-	if !bytes.HasPrefix(frame, accountHead) && kindOf(frame) != "#account" {
+	if bytes.HasPrefix(frame, commitHead) || !bytes.HasPrefix(frame, accountHead) && kindOf(frame) != "#account" {
 		return false, false
 	}
 	r := dagcbor.Reader{Buf: frame}

@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -155,10 +156,14 @@ func (b *badStore) fill() (empty func()) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	var st syscall.Statfs_t
-	err = syscall.Statfs(b.dir, &st)
-	if err == nil {
-		err = syscall.Fallocate(int(f.Fd()), 0, 0, (int64(st.Bavail)-int64(st.Blocks)/200)*st.Bsize) // MinIO wants 1 % to be free
+	for tries := 0; ; tries++ { // uploads take some of it meanwhile
+		var st syscall.Statfs_t
+		if err = syscall.Statfs(b.dir, &st); err == nil {
+			err = syscall.Fallocate(int(f.Fd()), 0, 0, (int64(st.Bavail)-int64(st.Blocks)/200)*st.Bsize) // MinIO wants 1 % to be free
+		}
+		if !errors.Is(err, syscall.ENOSPC) || tries == 10 {
+			break
+		}
 	}
 	if cerr := f.Close(); err != nil || cerr != nil {
 		b.t.Fatal(err, cerr)
