@@ -16,10 +16,7 @@ import (
 
 // VerifyOptions says how Verify goes about it. The zero value is usable.
 type VerifyOptions struct {
-	Workers int // blocks checked at once, default all processors
-	// Hashed says that the whole file had the SHA-256 that it should have: then the blocks'
-	// are not computed once more.
-	Hashed   bool
+	Workers  int               // blocks checked at once, default all processors
 	Progress func(bytes int64) // told how much more of the file was checked, from one goroutine
 	// Check makes a further check of every record; it is called once a worker. The
 	// record is valid during the check only.
@@ -120,7 +117,7 @@ func (v *segmentVerifier) blocks(ctx context.Context) error {
 // work checks blocks until jobs is closed.
 func (v *segmentVerifier) work(jobs <-chan *blockCheck) {
 	check := v.o.Check()
-	buf := BlockBuffer{unsummed: v.o.Hashed}
+	var buf BlockBuffer
 	var scratch []byte
 	for b := range jobs {
 		if !v.stop.Load() {

@@ -44,7 +44,7 @@ func (d *download) verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return seg.Verify(ctx, segmentlog.VerifyOptions{Workers: 1, Hashed: true})
+	return seg.Verify(ctx, segmentlog.VerifyOptions{Workers: 1})
 }
 
 // count sums up what is there and notes the holes before it and in it.
