@@ -327,3 +327,15 @@ func TestATrimIsSeenByReadersAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestACursorOfAnEpochThatWasLostWholeIsReserved(t *testing.T) {
+	s := NewStream(1)
+	s.Epochs = append(s.Epochs, Epoch{Epoch: 2, FirstSeq: 2_000_000_000})
+	o := diskOptions(t)
+	o.Stream = &s
+	l := mustOpen(t, o)
+	defer mustClose(t, l)
+	if r := l.Reserved(); r != 1_999_999_999 {
+		t.Errorf("the highest number that was ever reserved is %d", r)
+	}
+}
