@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -16,8 +17,8 @@ func variedLog(t *testing.T) (l *Log, n int) {
 	o := diskOptions(t)
 	far := &fakeArchive{bytes: map[SegmentName][]byte{}}
 	o.OpenArchived = far.open
-	now := time.UnixMicro(1_700_000_000_000_000)
-	o.Now = func() time.Time { now = now.Add(time.Millisecond); return now }
+	var ticks atomic.Int64
+	o.Now = func() time.Time { return time.UnixMicro(1_700_000_000_000_000 + 1000*ticks.Add(1)) }
 	l = sealedLog(t, &o, 400)
 	far.archive(t, l)
 	for _, s := range l.Sealed(0)[:2] {
