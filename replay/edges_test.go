@@ -12,7 +12,7 @@ import (
 // restart.
 func TestNoCursorAtTheEdgeOfAFileOrABlockSkipsAnything(t *testing.T) {
 	w := newWorld(t, seed(t))
-	for range 60 {
+	for range 30 {
 		w.append()
 	}
 	w.mu.Lock()

@@ -387,7 +387,7 @@ func (w *world) step() {
 
 func TestEveryReaderGetsExactlyTheLogWhateverHappensToIt(t *testing.T) {
 	s := seed(t)
-	steps := 1500
+	steps := 1000
 	if long := os.Getenv("CISTERN_LONG"); long != "" {
 		n, err := strconv.Atoi(long)
 		if err != nil {
