@@ -23,8 +23,8 @@ func TestNoCursorAtTheEdgeOfAFileOrABlockSkipsAnything(t *testing.T) {
 	w.ship()
 	w.evict()
 	w.src.Blocks.budget = minBlockBytes
-	for _, when := range []string{"before a restart", "after it"} {
-		tiers := map[Tier]bool{}
+	tiers := map[Tier]bool{}
+	for range 2 { // before a restart, and after it
 		for _, after := range w.edges() {
 			r := &watched{Reader: w.src.NewReader(after), pos: after, next: w.at(after)}
 			for r.next < len(w.events) {
@@ -33,11 +33,11 @@ func TestNoCursorAtTheEdgeOfAFileOrABlockSkipsAnything(t *testing.T) {
 			}
 			r.Close()
 		}
-		if len(tiers) < 2 {
-			t.Errorf("%s: only %v were read", when, tiers)
-		}
 		w.append()
 		w.restart()
+	}
+	if !tiers[Memory] || !tiers[Disk] && !tiers[Archive] {
+		t.Errorf("only %v were read", tiers)
 	}
 }
 
