@@ -74,7 +74,7 @@ bench-hostile: ## hosts that break the rules of the wire beside 200 that do not;
 	$(GO) run ./bench hostile -markdown $(BENCH)
 
 long-archive: ## the tests of the archive with LONG (100) times the events, beside a real MinIO
-	CISTERN_MINIO=$$(scripts/minio) CISTERN_TOXIPROXY=$$(scripts/toxiproxy) CISTERN_LONG=$(LONG) $(GO) test -count=1 -timeout 3h -v -run 'Bucket|Restored' ./internal/relay
+	CISTERN_MINIO=$$(scripts/minio) CISTERN_TOXIPROXY=$$(scripts/toxiproxy) CISTERN_LONG=$(LONG) $(GO) test -count=1 -timeout 3h -v -run 'Bucket|Restored|Paused' ./internal/relay
 
 soak: ## the same for SOAK (90m) among hosts that fail; draws bin/soak.svg
 	@mkdir -p bin
