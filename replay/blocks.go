@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sort"
 	"sync"
 
@@ -134,9 +135,7 @@ func (b *Blocks) put(k *block) {
 	k.used = b.clock
 	b.stats.Prepared++
 	i := sort.Search(len(b.ready), func(i int) bool { return b.ready[i].through >= k.through })
-	b.ready = append(b.ready, nil)
-	copy(b.ready[i+1:], b.ready[i:])
-	b.ready[i] = k
+	b.ready = slices.Insert(b.ready, i, k)
 }
 
 // leave says that a reader no longer reads from files.

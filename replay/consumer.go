@@ -72,10 +72,7 @@ func newConsumer(s *Server, conn *websocket.Conn, remote string, r *http.Request
 // poke wakes the writer to attend.
 func (c *consumer) poke() {
 	c.pending.Store(true)
-	select {
-	case c.reader.wake <- struct{}{}:
-	default: // it has a token
-	}
+	nudge(c.reader.wake)
 }
 
 func (c *consumer) touch(now time.Time) { c.heard.Store(now.UnixNano()) }

@@ -3,6 +3,7 @@ package replay
 import (
 	"errors"
 	"io"
+	"slices"
 )
 
 // load is the preparing of one block. Its fields are guarded by its Blocks.
@@ -54,14 +55,20 @@ func (b *Blocks) assign(l *load, v *view) *load {
 	return nil
 }
 
+// last is the load that prepares the block of this one.
+func (l *load) last() *load {
+	for l.into != nil {
+		l = l.into
+	}
+	return l
+}
+
 // take returns what a load came to: done is false while it has not ended. A reader takes
 // its share once.
 func (b *Blocks) take(l *load) (r *run, done bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for l.into != nil {
-		l = l.into
-	}
+	l = l.last()
 	return l.run, l.done, l.err
 }
 
@@ -69,19 +76,14 @@ func (b *Blocks) take(l *load) (r *run, done bool, err error) {
 func (b *Blocks) abandon(l *load, wake chan<- struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for l.into != nil {
-		l = l.into
-	}
+	l = l.last()
 	switch {
 	case l.done && l.run != nil:
 		l.run.release()
 		b.admit()
 	case !l.done:
-		for i, w := range l.wakes {
-			if w == wake {
-				l.wakes = append(l.wakes[:i], l.wakes[i+1:]...)
-				return
-			}
+		if i := slices.Index(l.wakes, wake); i >= 0 {
+			l.wakes = slices.Delete(l.wakes, i, i+1)
 		}
 	}
 }
@@ -160,9 +162,6 @@ func (b *Blocks) end(l *load, r *run, err error) {
 		if r != nil {
 			r.hold()
 		}
-		select {
-		case wake <- struct{}{}:
-		default: // it has a token
-		}
+		nudge(wake)
 	}
 }

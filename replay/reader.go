@@ -41,7 +41,6 @@ type Reader struct {
 	run    *run  // with a share, nil between runs
 	at     int   // the next event of run
 	tip    bool  // the last batch had everything that was published
-	seen   int   // how many events run had
 	block  bool  // run is a block, not a chunk of the ring
 	load   *load // what the reader waits for
 	files  bool  // it reads from files
@@ -113,8 +112,8 @@ func (r *Reader) Poll() (Batch, error) {
 			}
 		}
 		next := r.run.next.Load() // before the count: what is published by then is read first
-		if b := r.rest(); b.Len() > 0 {
-			r.tip = r.joined && !r.block && next == nil && r.at == r.seen
+		if b, drained := r.rest(); b.Len() > 0 {
+			r.tip = r.joined && !r.block && next == nil && drained
 			return b, nil
 		}
 		switch {
@@ -133,19 +132,18 @@ func (r *Reader) Poll() (Batch, error) {
 	}
 }
 
-// rest returns the next events of the run.
-func (r *Reader) rest() Batch {
+// rest returns the next events of the run, and whether they are all that it had.
+func (r *Reader) rest() (b Batch, drained bool) {
 	n := r.run.published()
-	r.seen = n
 	if r.at < n && r.run.events[r.at].seq <= r.pos {
 		r.at = r.run.find(r.pos) // the reader began above them
 	}
 	if r.at == n {
-		return Batch{}
+		return Batch{}, true
 	}
-	b := Batch{run: r.run, from: r.at, to: r.run.upTo(r.at, maxWrite)}
+	b = Batch{run: r.run, from: r.at, to: r.run.upTo(r.at, maxWrite)}
 	r.at, r.pos = b.to, b.Last()
-	return b
+	return b, r.at == n
 }
 
 // seek finds the run that holds what follows the position. found is false when it is not
@@ -155,12 +153,13 @@ func (r *Reader) seek() (found bool, err error) {
 		if r.load != nil {
 			return r.loaded()
 		}
-		if c := r.src.Ring.at(r.pos); c != nil {
+		c, reaches := r.src.Ring.at(r.pos)
+		if c != nil {
 			r.leaveFiles()
 			r.run, r.at, r.block, r.tier = c, c.find(r.pos), false, Memory
 			return true, nil
 		}
-		if r.src.Ring.reaches(r.pos) { // it is empty, or became so
+		if reaches { // it is empty
 			if r.joined {
 				return false, nil
 			}
@@ -189,10 +188,7 @@ func (r *Reader) loaded() (found bool, err error) {
 	case err != nil:
 		return false, fmt.Errorf("replay: %w", err)
 	case k == nil: // the files end below what the ring had: look there again
-		select {
-		case r.wake <- struct{}{}:
-		default:
-		}
+		nudge(r.wake)
 		return false, nil
 	}
 	r.take(k)

@@ -92,21 +92,22 @@ func (r *Ring) forget() {
 }
 
 // at returns the chunk that holds the first event above a position, or will hold it,
-// with a share taken; nil when the ring does not reach back that far, or is empty.
-func (r *Ring) at(pos uint64) *run {
+// with a share taken. reaches says whether the ring reaches back that far; the chunk is nil
+// where it does not, or is empty.
+func (r *Ring) at(pos uint64) (c *run, reaches bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := len(r.chunks)
 	if pos < r.low || n == 0 {
-		return nil
+		return nil, pos >= r.low
 	}
 	i := n - 1
 	for i > 0 && r.chunks[i].after > pos {
 		i--
 	}
-	c := r.chunks[i]
+	c = r.chunks[i]
 	c.hold() // the ring has one
-	return c
+	return c, true
 }
 
 // reaches says whether the ring holds what follows a position.

@@ -130,6 +130,16 @@ func (c *consumer) pace(t Tier, bytes int) string {
 // waited decides about a write that failed, most often for its deadline: b is what is left,
 // of which done bytes of the first event were written.
 func (c *consumer) waited(err error, idle time.Duration, b Batch, done int) string {
+	reason := c.failed(err, idle)
+	if reason == reasonStalled {
+		c.tooSlow(b, done)
+	}
+	return reason
+}
+
+// failed says why a write that failed ends the connection, "" where it may go on. Nothing
+// was accepted for the time idle.
+func (c *consumer) failed(err error, idle time.Duration) string {
 	switch {
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return reasonLeft
@@ -138,7 +148,6 @@ func (c *consumer) waited(err error, idle time.Duration, b Batch, done int) stri
 	case idle < c.server.opts.StallTimeout:
 		return ""
 	}
-	c.tooSlow(b, done)
 	return reasonStalled
 }
 
@@ -172,13 +181,8 @@ func (c *consumer) write(frames []byte) string {
 			progress = now
 		}
 		frames = frames[n:]
-		switch {
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return reasonLeft
-		case c.server.stopping.Load():
-			return reasonShutdown
-		case now.Sub(progress) >= c.server.opts.StallTimeout:
-			return reasonStalled
+		if reason := c.failed(err, now.Sub(progress)); reason != "" {
+			return reason
 		}
 	}
 }

@@ -63,10 +63,15 @@ func (w *wakeup) wake() {
 	defer w.mu.Unlock()
 	w.armed, w.last = false, time.Now()
 	for r := range w.readers {
-		select {
-		case r <- struct{}{}:
-		default: // it has one
-		}
+		nudge(r)
+	}
+}
+
+// nudge puts a token into a channel that has room for one, unless it has one.
+func nudge(wake chan<- struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
 	}
 }
 

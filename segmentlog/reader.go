@@ -76,8 +76,8 @@ func (r *Reader) open() error {
 }
 
 // find calls open with the file that holds the first record above after, and the last
-// seq of the file before it, 0 for none; io.EOF when there is no such file. A file may go between the look and the opening: then the
-// position is looked up again, once.
+// seq of the file before it, 0 for none; io.EOF when there is no such file. A file may go
+// between the look and the opening: then the position is looked up again, once.
 func (l *Log) find(after uint64, open func(p part, before uint64) error) error {
 	for again := false; ; again = true {
 		files := *l.files.Load()
