@@ -4,6 +4,7 @@
 package miniotest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -124,8 +127,37 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
-// Pause stops the server's process where it stands, Resume lets it go on.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+// Pause stops the server's process where it stands, Resume lets it go on. When it
+// returns every thread has stopped: a signal alone is only on its way.
+func (s *Server) Pause() {
+	s.t.Helper()
+	s.signal(syscall.SIGSTOP)
+	for deadline := time.Now().Add(30 * time.Second); !s.stopped(); {
+		if time.Now().After(deadline) {
+			s.t.Fatal("MinIO does not stop")
+		}
+		runtime.Gosched()
+	}
+}
+
+// stopped tells whether no thread of the server runs, by the state in proc(5)'s stat.
+func (s *Server) stopped() bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid))
+	if err != nil || len(threads) == 0 {
+		return false
+	}
+	for _, thread := range threads {
+		stat, err := os.ReadFile(thread)
+		if err != nil {
+			return false
+		}
+		_, state, ok := bytes.Cut(stat, []byte(") "))
+		if !ok || state[0] != 'T' {
+			return false
+		}
+	}
+	return true
+}
 
 // Resume ends a Pause.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
