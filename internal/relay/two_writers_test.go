@@ -236,6 +236,7 @@ func TestAWriterThatIsPausedAndWokenAfterATakeOverChangesNothing(t *testing.T) {
 	s.cfg.Archive.TakeOver = true
 	rounds := scaled(t, 2)
 	for round := range rounds {
+		began := time.Now()
 		least := s.net.Len() + 20 + rng.IntN(60)
 		until(t, "some events", func() bool { return s.net.Len() >= least })
 		holder.signal(t, syscall.SIGSTOP)
@@ -252,6 +253,7 @@ func TestAWriterThatIsPausedAndWokenAfterATakeOverChangesNothing(t *testing.T) {
 			t.Fatalf("round %d: %v", round, err)
 		}
 		holder = other
+		t.Logf("round %d: %s, %d segments, %d events", round+1, time.Since(began).Round(time.Millisecond), len(before.names), s.net.Len())
 	}
 	stop()
 	holder.end()
