@@ -4,7 +4,6 @@
 package miniotest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,8 +13,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -23,6 +20,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"golang.org/x/sys/unix"
 )
 
 // Who the server lets in.
@@ -132,31 +130,15 @@ func (s *Server) Kill() {
 func (s *Server) Pause() {
 	s.t.Helper()
 	s.signal(syscall.SIGSTOP)
-	for deadline := time.Now().Add(30 * time.Second); !s.stopped(); {
-		if time.Now().After(deadline) {
-			s.t.Fatal("MinIO does not stop")
+	for { // waitid(2) reports a stop when the last thread has stopped
+		err := unix.Waitid(unix.P_PID, s.cmd.Process.Pid, nil, unix.WSTOPPED, nil)
+		if err == nil {
+			return
 		}
-		runtime.Gosched()
-	}
-}
-
-// stopped tells whether no thread of the server runs, by the state in proc(5)'s stat.
-func (s *Server) stopped() bool {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid))
-	if err != nil || len(threads) == 0 {
-		return false
-	}
-	for _, thread := range threads {
-		stat, err := os.ReadFile(thread)
-		if err != nil {
-			return false
-		}
-		_, state, ok := bytes.Cut(stat, []byte(") "))
-		if !ok || state[0] != 'T' {
-			return false
+		if !errors.Is(err, unix.EINTR) {
+			s.t.Fatalf("MinIO does not stop: %v", err)
 		}
 	}
-	return true
 }
 
 // Resume ends a Pause.
