@@ -26,6 +26,7 @@ type crowdSpec struct {
 	Accidents                time.Duration
 	Down                     time.Duration
 	Kinds                    []netsim.Accident // nil: all
+	Settled                  bool              // accounts neither come nor leave: what is sent does not depend on when
 	Named                    bool              // hosts are called localhost, and have no backlog, which the reference relay does not ask for
 }
 
@@ -87,7 +88,7 @@ func serveCrowd(ctx context.Context, args []string) error {
 	}
 	o := netsim.Options{
 		Seed: c.spec.Seed, Hosts: c.spec.Hosts, Accounts: c.spec.Accounts, Records: c.spec.Records,
-		TLS: c.spec.TLS, WallClock: true, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		TLS: c.spec.TLS, Settled: c.spec.Settled, WallClock: true, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 	for i := range max(c.spec.Addresses, 1) {
 		o.Listen = append(o.Listen, fmt.Sprintf("127.0.0.%d", i+1))

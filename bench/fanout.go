@@ -25,7 +25,7 @@ const grace = 2 * time.Second
 
 func fanoutDefaults(command string) fanoutOptions {
 	o := fanoutOptions{scaleOptions: scaleDefaults(), command: command, consumers: 500, listeners: 10, peer: peerReference}
-	o.spec = crowdSpec{Hosts: 8, Accounts: 50, Records: 100, Rate: 500, Seed: 1, Addresses: 1, Named: true}
+	o.spec = crowdSpec{Hosts: 8, Accounts: 50, Records: 100, Rate: 500, Seed: 1, Addresses: 1, Settled: true, Named: true}
 	if command == "latency" {
 		o.consumers = o.listeners
 	}

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"errors"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -106,6 +107,13 @@ func (c *consumer) run(begin start) string {
 	for {
 		stopping := c.server.stopping.Load() // before the look: then nothing that is durable is missed
 		b, err := c.reader.Poll()
+		var trimmed *TrimmedError
+		if errors.As(err, &trimmed) {
+			if reason := c.message(opBinary, InfoMessage(OutdatedCursor, trimmed.Error())); reason != "" {
+				return reason
+			}
+			continue
+		}
 		if err != nil {
 			c.server.opts.Logger.Error("replay ended: the log cannot be read", "addr", c.remote, "cursor", c.reader.Position(), "err", err)
 			c.refuse(InternalError, "the log cannot be read at this cursor; the operator was told", closeInternal)

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -38,7 +39,7 @@ func (s *Server) parse(r *http.Request) (start, *refusal) {
 	case q.Has("cursor") && q.Has("since"):
 		return start{}, badRequest("InvalidRequest", "give cursor or since, not both")
 	case q.Has("since"):
-		return s.since(q.Get("since"))
+		return s.since(r.Context(), q.Get("since"))
 	case !q.Has("cursor"):
 		return start{after: log.Tip()}, nil
 	}
@@ -55,7 +56,7 @@ func (s *Server) parse(r *http.Request) (start, *refusal) {
 
 // since finds the first event that was witnessed at or after a time; without one the
 // consumer waits at the tip.
-func (s *Server) since(text string) (start, *refusal) {
+func (s *Server) since(ctx context.Context, text string) (start, *refusal) {
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
 		return start{}, badRequest("InvalidRequest", "since must be a time of RFC 3339 such as 2026-01-31T12:00:00Z, not %q", text)
@@ -64,7 +65,7 @@ func (s *Server) since(text string) (start, *refusal) {
 	if at.Before(t) {
 		at = at.Add(time.Microsecond) // at or after
 	}
-	pos, err := s.opts.Source.Log.SeqAt(at.UnixMicro())
+	pos, err := s.opts.Source.Blocks.SeqAt(ctx, at.UnixMicro())
 	if err != nil {
 		s.opts.Logger.Error("a time cannot be found in the log", "since", text, "err", err)
 		return start{}, &refusal{http.StatusServiceUnavailable, InternalError, "the log cannot be read at that time; the operator was told", "60"}
@@ -78,11 +79,9 @@ func (s *Server) since(text string) (start, *refusal) {
 }
 
 // outdated says what a consumer should know whose cursor stands where an epoch ended and
-// its last numbers were lost, "" for any other cursor.
+// its last numbers were lost, "" for any other cursor. That events were trimmed is the reader's
+// to say, at the place where they are missing.
 func outdated(s segmentlog.Stream, cursor uint64) string {
-	if cursor < s.TrimmedThrough {
-		return fmt.Sprintf("cursor %d is older than what is kept: the log was trimmed through seq %d", cursor, s.TrimmedThrough)
-	}
 	for _, e := range s.Epochs[1:] {
 		if cursor > e.PrevLastSeq && cursor < e.FirstSeq {
 			return fmt.Sprintf("cursor %d names what was lost: the log holds nothing from seq %d to %d (epoch %d begins after it); what hosts sent then comes again under new numbers",

@@ -121,7 +121,7 @@ func (b *Blocks) open(l *load) (joined bool, err error) {
 		return false, err
 	}
 	v = b.share(v)
-	if k := b.find(l.pos); k != nil {
+	if k := b.find(max(l.pos, v.After)); k != nil {
 		b.end(l, k.run, nil)
 		return true, nil
 	}

@@ -85,6 +85,16 @@ func (t *totals) add(s *consumerStats) {
 	}
 }
 
+// Served returns how many events, and how many bytes, were written to consumers so far.
+func (s *Server) Served() (events, bytes uint64) {
+	_, sum, _ := s.totals()
+	for t := range tiers {
+		events += sum.events[t]
+		bytes += sum.bytes[t]
+	}
+	return events, bytes
+}
+
 // totals adds up what consumers counted, those who left too.
 func (s *Server) totals() (connected [tiers]int, sum totals, lag uint64) {
 	tip := s.opts.Source.Log.Tip()

@@ -3,10 +3,12 @@ package replay
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -35,16 +37,22 @@ type world struct {
 
 	far     map[segmentlog.SegmentName][]byte // the archive
 	list    []segmentlog.Archived
+	stream  *segmentlog.Stream // as the archive has it, nil before the first start
 	readers []*watched
 	did     map[string]int // how often each kind of step was taken
+
+	watch   func(segmentlog.Batch) // sees each group commit first, may be nil
+	opened  func()                 // after each start, may be nil
+	closing func()                 // while what was durable can still be read, may be nil
 }
 
 // truth is one event as it must be read.
 type truth struct {
-	seq   uint64
-	did   string
-	kind  string
-	frame []byte
+	seq    uint64
+	did    string
+	kind   string
+	active bool // what an #account says
+	frame  []byte
 }
 
 // watched is a reader, and how far it has come.
@@ -71,6 +79,9 @@ func (w *world) open() {
 	w.opts = segmentlog.Options{
 		Dir: w.dir, Logger: slog.New(slog.DiscardHandler), MaxHotBytes: 256 << 10, Seal: &segmentlog.SegmentOptions{BlockSize: 32 << 10},
 		OpenArchived: w.openArchived, OnCommit: func(b segmentlog.Batch) {
+			if w.watch != nil {
+				w.watch(b)
+			}
 			w.set.Follow(b)
 			w.src.Ring.Publish(b)
 			w.mu.Lock()
@@ -79,7 +90,7 @@ func (w *world) open() {
 			w.cond.Broadcast()
 		},
 	}
-	w.opts.Archived = w.list
+	w.opts.Archived, w.opts.Stream = w.list, w.stream
 	w.opts.Events.Seal = func(segmentlog.SealInfo) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -90,8 +101,15 @@ func (w *world) open() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	if w.stream == nil {
+		s := log.Stream()
+		w.stream = &s
+	}
 	w.src = Source{Log: log, Ring: NewRing(2*chunkBytes, log.Tip()), Blocks: NewBlocks(log, 0)}
 	w.src.Blocks.budget = 2 << 20 // the largest block and a few others: readers press on each other
+	if w.opened != nil {
+		w.opened()
+	}
 }
 
 type farSegment struct{ *bytes.Reader }
@@ -115,6 +133,9 @@ func (w *world) close() {
 	if err := w.src.Log.Close(); err != nil {
 		w.t.Error(err)
 	}
+	if w.closing != nil {
+		w.closing()
+	}
 	w.src.Blocks.Close()
 	w.src.Ring.Close()
 }
@@ -122,10 +143,70 @@ func (w *world) close() {
 // restart closes everything and opens it again; readers go on from their positions.
 func (w *world) restart() {
 	w.close()
+	w.reopen()
+}
+
+func (w *world) reopen() {
 	w.open()
 	for _, r := range w.readers {
-		r.Reader, r.held = w.src.NewReader(r.Position()), Batch{}
+		r.Reader, r.held, r.next = w.src.NewReader(r.Position()), Batch{}, w.at(r.Position())
 	}
+}
+
+// takeOver loses the data directory, and with it what was not shipped: another machine goes
+// on from the archive, in a new epoch with numbers far above.
+func (w *world) takeOver() {
+	if len(w.list) == 0 {
+		return
+	}
+	const apart = 1_000_000_000
+	last := w.list[len(w.list)-1].Name.LastSeq
+	first := (max(w.src.Log.Reserved(), w.stream.Current().FirstSeq)/apart + 1) * apart
+	w.close()
+	s := *w.stream
+	s.Epochs = append(slices.Clip(s.Epochs), segmentlog.Epoch{Epoch: s.Current().Epoch + 1, FirstSeq: first, PrevLastSeq: last})
+	w.stream, w.dir = &s, w.t.TempDir()
+	kept := w.at(last)
+	w.did["lost"] += len(w.events) - kept
+	w.events, w.durable = w.events[:kept], kept
+	w.restoreStatus()
+	w.reopen()
+}
+
+// restoreStatus makes the set of who is inactive anew from the events.
+func (w *world) restoreStatus() {
+	clear(w.inactive)
+	for _, e := range w.events {
+		if e.kind == "#account" {
+			w.inactive[e.did] = !e.active
+		}
+	}
+	w.set = NewSuppressed()
+	for did, inactive := range w.inactive {
+		w.set.Set([]byte(did), inactive)
+	}
+}
+
+// trim takes the oldest archived segments away, as a retention does.
+func (w *world) trim() {
+	if len(w.list) < 4 {
+		return
+	}
+	n := 1 + w.rng.IntN(len(w.list)/2)
+	last := w.list[n-1]
+	s := *w.stream
+	s.TrimmedThrough, s.TrimmedLeaves = last.Name.LastSeq, last.FirstLeaf+last.Count
+	w.stream = &s
+	if err := w.src.Log.Trim(s.TrimmedThrough); err != nil {
+		w.t.Fatal(err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.list[:n] {
+		delete(w.far, a.Name)
+	}
+	w.list = slices.Clone(w.list[n:])
+	w.did["trimmed"] += n
 }
 
 // append logs some events and waits until they are durable.
@@ -159,7 +240,7 @@ func (w *world) log(kind, did string, active bool, size int) {
 		w.t.Fatal(err)
 	}
 	frame := append(append(bytes.Clone(head), dagcbor.AppendUint(nil, seq)...), tail...)
-	w.events = append(w.events, truth{seq, did, kind, frame})
+	w.events = append(w.events, truth{seq, did, kind, active, frame})
 }
 
 // await waits until everything that was appended is durable.
@@ -238,6 +319,9 @@ func (w *world) join() {
 		pos = w.events[w.rng.IntN(n)].seq
 	}
 	if w.rng.IntN(10) == 0 {
+		pos = 0 // most likely trimmed by now
+	}
+	if w.rng.IntN(10) == 0 {
 		pos = w.src.Log.Tip() + uint64(w.rng.IntN(5))
 	}
 	w.readers = append(w.readers, &watched{Reader: w.src.NewReader(pos), pos: pos, next: w.at(pos)})
@@ -278,11 +362,19 @@ func (w *world) read(r *watched) {
 func (w *world) get(r *watched) Batch {
 	for {
 		b, err := r.Poll()
-		if err != nil {
+		var trimmed *TrimmedError
+		switch {
+		case errors.As(err, &trimmed):
+			w.skip(r, trimmed)
+			continue
+		case err != nil:
 			w.t.Fatal(err)
-		}
-		if b.Len() > 0 {
+		case b.Len() > 0:
 			return b
+		}
+		if r.Loading() && w.rng.IntN(20) == 0 {
+			r.Idle() // it gives up what it waits for, and asks again
+			w.did["gave up"]++
 		}
 		for _, other := range w.readers {
 			if other.run != nil && other != r && other.run.dropped.Load() {
@@ -299,6 +391,15 @@ func (w *world) get(r *watched) Batch {
 		case <-time.After(200 * time.Microsecond): // others may be asked meanwhile
 		}
 	}
+}
+
+// skip moves a reader on that was told that events were trimmed, if that is so.
+func (w *world) skip(r *watched, e *TrimmedError) {
+	if e.Through > w.stream.TrimmedThrough || w.events[r.next].seq > e.Through {
+		w.t.Fatalf("%v, but %d comes next, and the log was trimmed through %d", e, w.events[r.next].seq, w.stream.TrimmedThrough)
+	}
+	r.next = w.at(e.Through)
+	w.did["outdated"]++
 }
 
 // check holds a batch against the truth.
@@ -374,32 +475,51 @@ func (w *world) step() {
 	case n < 32:
 		w.evict()
 	case n < 33:
+		if w.rng.IntN(3) == 0 {
+			w.takeOver()
+			w.did["take-over"]++
+			return
+		}
 		w.restart()
 		w.did["restart"]++
-	case n < 36 && len(w.readers) < 20:
+	case n < 34:
+		w.trim()
+	case n < 37 && len(w.readers) < 20:
 		w.join()
-	case n < 37 && len(w.readers) > 10:
+	case n < 38 && len(w.readers) > 10:
 		w.leave()
 	case len(w.readers) > 0:
 		w.read(w.readers[w.rng.IntN(len(w.readers))])
 	}
 }
 
-func TestEveryReaderGetsExactlyTheLogWhateverHappensToIt(t *testing.T) {
-	s := seed(t)
-	steps := 1000
-	if long := os.Getenv("CISTERN_LONG"); long != "" {
-		n, err := strconv.Atoi(long)
-		if err != nil {
-			t.Fatal(err)
-		}
-		steps *= n
+// long is how much longer than in CI a test is to run.
+func long(t *testing.T) int {
+	v := os.Getenv("CISTERN_LONG")
+	if v == "" {
+		return 1
 	}
-	w := newWorld(t, s)
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestEveryReaderGetsExactlyTheLogWhateverHappensToIt(t *testing.T) {
+	w := newWorld(t, seed(t))
 	for range 20 {
 		w.join()
 	}
-	for range steps {
+	steps := 1000 * long(t)
+	for i := range steps {
+		switch i { // what is rare, at least once
+		case steps / 3, steps * 2 / 3:
+			w.append() // not shipped
+			w.takeOver()
+		case steps / 2:
+			w.trim()
+		}
 		w.step()
 	}
 	for _, r := range w.readers { // everyone gets to the end
@@ -411,7 +531,7 @@ func TestEveryReaderGetsExactlyTheLogWhateverHappensToIt(t *testing.T) {
 		}
 	}
 	t.Logf("%d events, %d segments, %v", len(w.events), w.sealed, w.did)
-	for _, what := range []string{"memory", "disk", "archive", "skipped", "detached", "evicted", "restart", "large", "asked"} {
+	for _, what := range []string{"memory", "disk", "archive", "skipped", "detached", "evicted", "restart", "large", "asked", "lost", "trimmed", "outdated", "gave up"} {
 		if w.did[what] == 0 {
 			t.Errorf("no %s took part", what)
 		}

@@ -22,6 +22,13 @@ func (t Tier) String() string {
 	return [...]string{"memory", "disk", "archive"}[t]
 }
 
+// TrimmedError says that the events above After, up to Through, are no longer kept.
+type TrimmedError struct{ After, Through uint64 }
+
+func (e *TrimmedError) Error() string {
+	return fmt.Sprintf("what follows cursor %d is no longer kept: the log was trimmed through seq %d", e.After, e.Through)
+}
+
 // Source is where readers read: a log, the ring that follows it, and the blocks of its
 // files.
 type Source struct {
@@ -58,9 +65,18 @@ func (r *Reader) Position() uint64 { return r.pos }
 // Tier is where the last batch came from.
 func (r *Reader) Tier() Tier { return r.tier }
 
-// Idle gives up the memory that the reader holds, and with it the last batch. Call it before
-// a long pause: what is held by readers that do not go on is missing to others.
-func (r *Reader) Idle() { r.letGo() }
+// Idle gives up the memory that the reader holds or waits for, and with it the last batch.
+// Call it before a long pause: what is held by readers that do not go on is missing to others.
+func (r *Reader) Idle() {
+	r.letGo()
+	if r.load != nil {
+		r.abandon()
+		nudge(r.wake) // what it waited for will not wake it
+	}
+}
+
+// wanted says that others wait for the memory that the reader holds.
+func (r *Reader) wanted() bool { return r.run != nil && r.run.dropped.Load() }
 
 // Drained says that the last batch had everything there was, so that Poll need not be
 // called before Wake gets a token.
@@ -76,8 +92,7 @@ func (r *Reader) Wake() <-chan struct{} { return r.wake }
 func (r *Reader) Close() {
 	r.letGo()
 	if r.load != nil {
-		r.src.Blocks.abandon(r.load, r.wake)
-		r.load = nil
+		r.abandon()
 	}
 	r.leaveFiles()
 	if r.joined {
@@ -104,6 +119,7 @@ func (r *Reader) Next(ctx context.Context) (Batch, error) {
 // Poll returns the next events, of at most 256 KiB unless the first is larger. When
 // there are none yet, or they are not ready, the batch is empty, and Wake gets a token
 // once it is worth while to poll again. The batch lives until the reader is used again.
+// After a *TrimmedError it goes on behind what was trimmed.
 func (r *Reader) Poll() (Batch, error) {
 	for {
 		if r.run == nil {
@@ -172,8 +188,7 @@ func (r *Reader) seek() (found bool, err error) {
 			r.load = l
 			return false, nil
 		}
-		r.take(k)
-		return true, nil
+		return true, r.take(k)
 	}
 }
 
@@ -186,17 +201,19 @@ func (r *Reader) loaded() (found bool, err error) {
 	r.load = nil
 	switch {
 	case err != nil:
+		if through := r.src.Log.Stream().TrimmedThrough; r.pos < through { // its file went meanwhile
+			return false, r.trimmed(through)
+		}
 		return false, fmt.Errorf("replay: %w", err)
 	case k == nil: // the files end below what the ring had: look there again
 		nudge(r.wake)
 		return false, nil
 	}
-	r.take(k)
-	return true, nil
+	return true, r.take(k)
 }
 
 // take begins to read a block of which the reader has a share.
-func (r *Reader) take(k *run) {
+func (r *Reader) take(k *run) error {
 	r.run, r.at, r.block, r.tier = k, k.find(r.pos), true, Disk
 	if k.archived {
 		r.tier = Archive
@@ -204,6 +221,23 @@ func (r *Reader) take(k *run) {
 	if through := k.last(); !r.src.Ring.reaches(through) {
 		r.src.Blocks.ahead(through)
 	}
+	if r.pos < k.after { // the first block of the log, and what stood before was trimmed
+		return r.trimmed(k.after)
+	}
+	return nil
+}
+
+// trimmed moves on to the end of what was trimmed.
+func (r *Reader) trimmed(through uint64) error {
+	err := &TrimmedError{After: r.pos, Through: through}
+	r.pos = through
+	return err
+}
+
+// abandon gives up what the reader waits for.
+func (r *Reader) abandon() {
+	r.src.Blocks.abandon(r.load, r.wake)
+	r.load = nil
 }
 
 // follow goes on to the next chunk of the ring.

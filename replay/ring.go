@@ -110,6 +110,14 @@ func (r *Ring) at(pos uint64) (c *run, reaches bool) {
 	return c, true
 }
 
+// Holds returns what can be read from memory: every event with a seq in (after, through], and
+// the bytes of memory that takes.
+func (r *Ring) Holds() (after, through uint64, bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.low, r.high, r.bytes
+}
+
 // reaches says whether the ring holds what follows a position.
 func (r *Ring) reaches(pos uint64) bool {
 	r.mu.Lock()

@@ -110,7 +110,7 @@ func (c *consumer) pace(t Tier, bytes int) string {
 	if wait == 0 {
 		return ""
 	}
-	if wait >= writeStep {
+	if wait >= writeStep || c.reader.wanted() {
 		c.reader.Idle()
 	}
 	timer := time.NewTimer(wait)
@@ -184,5 +184,6 @@ func (c *consumer) write(frames []byte) string {
 		if reason := c.failed(err, now.Sub(progress)); reason != "" {
 			return reason
 		}
+		c.reader.Idle() // others may want its memory before this is taken
 	}
 }

@@ -57,7 +57,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusMethodNotAllowed, "InvalidRequest", "subscribeRepos is a WebSocket: connect with GET")
 		return
 	}
-	begin, refusal := s.parse(r)
+	addr := s.opts.ClientAddr(r)
+	if refusal := s.enter(addr); refusal != nil {
+		refusal.write(w)
+		return
+	}
+	defer s.exit(addr)
+	begin, refusal := s.parse(r) // a time is looked up in files
 	if refusal != nil {
 		refusal.write(w)
 		return
@@ -68,12 +74,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusUpgradeRequired, "InvalidRequest", "subscribeRepos is a WebSocket: send an Upgrade")
 		return
 	}
-	addr := s.opts.ClientAddr(r)
-	if refusal := s.enter(addr); refusal != nil {
-		refusal.write(w)
-		return
-	}
-	defer s.exit(addr)
 	header := http.Header{"Cistern-Stream": {s.opts.Source.Log.Stream().ID}}
 	if s.opts.ServerHeader != "" {
 		header.Set("Server", s.opts.ServerHeader)

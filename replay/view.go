@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -41,6 +42,15 @@ func (b *Blocks) openView(pos uint64) (*view, error) {
 		return nil, err
 	}
 	return &view{View: v}, nil
+}
+
+// SeqAt is that of the log. It may fetch from the archive: few do so at a time.
+func (b *Blocks) SeqAt(ctx context.Context, t int64) (uint64, error) {
+	if err := b.fetches.Acquire(ctx, 1); err != nil {
+		return 0, err
+	}
+	defer b.fetches.Release(1)
+	return b.log.SeqAt(t)
 }
 
 // share puts a file that was just opened among the others, or closes it when the same

@@ -8,24 +8,31 @@ import (
 // How long readers may wait for company, so that many events are written at once: a
 // write costs four times what an event in it does, whatever it is.
 const (
-	tickPerReader = 30 * time.Microsecond
-	maxTick       = 15 * time.Millisecond
+	tickPerReader = 34 * time.Microsecond
+	maxTick       = 30 * time.Millisecond
+	// stepEvery is how often some of many readers are woken: all at once they would wait for
+	// each other, and what else there is to do for them.
+	stepEvery = time.Millisecond
 )
 
-// wakeup tells readers that events were published. The first event after a quiet tick is
-// told at once, what comes during the next tick at its end. The tick grows with the number
-// of readers (docs/decisions/0011-replay.md).
+// wakeup tells readers that events were published. After a quiet tick all are told at once;
+// while events keep coming each is told once a tick, some every millisecond, in turn. The tick
+// grows with the number of readers (docs/decisions/0011-replay.md).
 type wakeup struct {
 	mu      sync.Mutex
-	readers map[chan<- struct{}]struct{}
+	list    []chan<- struct{} // the readers, in turn
+	places  map[chan<- struct{}]int
+	at      int // whose turn it is
+	pending int // readers from at on that were not told yet, all round
 	timer   *time.Timer
 	armed   bool
+	quiet   bool      // nothing came for a tick
 	last    time.Time // when readers were woken
 	stopped bool
 }
 
 func (w *wakeup) init() {
-	w.readers = map[chan<- struct{}]struct{}{}
+	w.places = map[chan<- struct{}]int{}
 	w.timer = time.AfterFunc(time.Hour, w.wake)
 	w.timer.Stop()
 }
@@ -34,36 +41,73 @@ func (w *wakeup) init() {
 func (w *wakeup) join(wake chan<- struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.readers[wake] = struct{}{}
+	w.places[wake] = len(w.list)
+	w.list = append(w.list, wake)
+	w.again()
 }
 
 func (w *wakeup) leave(wake chan<- struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.readers, wake)
+	i, last := w.places[wake], len(w.list)-1
+	w.list[i] = w.list[last]
+	w.places[w.list[i]] = i
+	w.list[last] = nil
+	w.list = w.list[:last]
+	delete(w.places, wake)
+	w.again()
+}
+
+// again begins a round that is under way anew, since places changed.
+func (w *wakeup) again() {
+	if w.pending > 0 {
+		w.pending = len(w.list)
+	}
 }
 
 // signal says that events were published.
 func (w *wakeup) signal() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.armed || w.stopped || len(w.readers) == 0 {
+	if w.stopped || len(w.list) == 0 {
 		return
 	}
-	w.armed = true
-	w.timer.Reset(max(0, w.tick()-time.Since(w.last)))
+	w.pending = len(w.list)
+	if w.armed {
+		return
+	}
+	tick, since := w.tick(), time.Since(w.last)
+	w.armed, w.quiet = true, since >= tick
+	w.timer.Reset(max(0, step(tick)-since))
 }
 
+// tick is how long it takes until each reader had its turn.
 func (w *wakeup) tick() time.Duration {
-	return min(time.Duration(len(w.readers))*tickPerReader, maxTick)
+	return min(time.Duration(len(w.list))*tickPerReader, maxTick)
 }
+
+// step is after how long the next readers are woken.
+func step(tick time.Duration) time.Duration { return min(tick, stepEvery) }
 
 func (w *wakeup) wake() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.armed, w.last = false, time.Now()
-	for r := range w.readers {
-		nudge(r)
+	tick, now := w.tick(), time.Now()
+	n := w.pending
+	if n > 0 && !w.quiet { // as many as are due by now: a timer may be late
+		n = min(n, max(1, int(now.Sub(w.last)*time.Duration(len(w.list))/tick)))
+	}
+	for range n {
+		if w.at >= len(w.list) {
+			w.at = 0
+		}
+		nudge(w.list[w.at])
+		w.at++
+	}
+	w.pending -= n
+	w.quiet, w.last = false, now
+	if w.armed = w.pending > 0 && !w.stopped; w.armed {
+		w.timer.Reset(step(tick))
 	}
 }
 

@@ -34,6 +34,26 @@ func (l *Log) Sealed(after uint64) []SealedFile {
 	return out
 }
 
+// Local returns the seq from which on all of the log is in the data directory, 0 where nothing
+// is, and the bytes of its files there.
+func (l *Log) Local() (first uint64, bytes int64) {
+	for _, p := range *l.files.Load() {
+		switch p := p.(type) {
+		case *sealedFile:
+			bytes += p.size
+		case *hotFile:
+			bytes += p.end.Load()
+		default:
+			first = 0
+			continue
+		}
+		if first == 0 {
+			first = p.firstSeq()
+		}
+	}
+	return first, bytes
+}
+
 // Open opens the segment; close the reader.
 func (s *SealedFile) Open() (*Segment, ArchivedFile, error) {
 	f, seg, err := s.file.segment(s.log.opts.FS)
@@ -142,6 +162,7 @@ func (l *Log) Closed() int {
 // segment: readers no longer find it, and local files of it are removed. What the archive
 // has of it is its owner's to remove.
 func (l *Log) Trim(through uint64) error {
+	l.trimmed.Store(max(l.trimmed.Load(), through)) // first; find relies on that
 	var gone []string
 	l.changeFiles(func(files []part) []part {
 		for len(files) > 1 && files[0].finalSeq() <= through {
@@ -158,7 +179,6 @@ func (l *Log) Trim(through uint64) error {
 		}
 		return files
 	})
-	l.trimmed.Store(max(l.trimmed.Load(), through))
 	for _, path := range gone {
 		if err := l.opts.FS.Remove(path); err != nil {
 			return fmt.Errorf("trim: %w", err)

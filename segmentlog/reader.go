@@ -76,8 +76,9 @@ func (r *Reader) open() error {
 }
 
 // find calls open with the file that holds the first record above after, and the last
-// seq of the file before it, 0 for none; io.EOF when there is no such file. A file may go
-// between the look and the opening: then the position is looked up again, once.
+// seq of what stood before it, whether that is kept or was trimmed, 0 for nothing; io.EOF when
+// there is no such file. A file may go between the look and the opening: then the position is
+// looked up again, once.
 func (l *Log) find(after uint64, open func(p part, before uint64) error) error {
 	for again := false; ; again = true {
 		files := *l.files.Load()
@@ -85,7 +86,8 @@ func (l *Log) find(after uint64, open func(p part, before uint64) error) error {
 		if i == len(files) {
 			return io.EOF
 		}
-		var before uint64
+		// Trim notes where to before it takes files away: whoever sees fewer files sees that.
+		before := min(l.Stream().TrimmedThrough, files[i].firstSeq()-1)
 		if i > 0 {
 			before = files[i-1].finalSeq()
 		}

@@ -11,7 +11,8 @@ import (
 // be called from any goroutine until it is closed.
 type View struct {
 	// After and Through bound the file: it holds all of the log's records with
-	// After < seq ≤ Through, and no other. The next file's After is this Through.
+	// After < seq ≤ Through, and no other. The next file's After is this Through. The first
+	// file's is what was trimmed, which may be above the position that was asked for.
 	After, Through uint64
 	// Complete says that nothing is added to the file any more. Where it is not, Through is
 	// the durable end of when the view was opened.

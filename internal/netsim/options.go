@@ -22,6 +22,8 @@ type Options struct {
 	// #sync, a new account, an account that leaves and comes back). Default 0.02;
 	// below 0 means none.
 	Churn float64
+	// Settled means that no account comes or leaves.
+	Settled bool
 	// DialectRate is the share of commits of Step that are written in a random
 	// dialect. Default 0: use Host.SetDialect or Host.Speak by hand.
 	DialectRate float64

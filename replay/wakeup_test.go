@@ -1,0 +1,125 @@
+package replay
+
+import (
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// sleeper is a reader that notes when it was woken.
+type sleeper struct {
+	wake chan struct{}
+	at   []time.Time
+}
+
+func sleepers(w *wakeup, n int) []*sleeper {
+	var list []*sleeper
+	for range n {
+		s := &sleeper{wake: make(chan struct{}, 1)}
+		go func() {
+			for range s.wake {
+				s.at = append(s.at, time.Now())
+			}
+		}()
+		w.join(s.wake)
+		list = append(list, s)
+	}
+	return list
+}
+
+func end(list []*sleeper) {
+	for _, s := range list {
+		close(s.wake)
+	}
+	synctest.Wait()
+}
+
+func TestAfterAQuietTickAllReadersAreWokenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w wakeup
+		w.init()
+		list := sleepers(&w, 500)
+		for range 3 {
+			time.Sleep(time.Second)
+			w.signal()
+			synctest.Wait()
+			for i, s := range list {
+				if n := len(s.at); n == 0 || time.Since(s.at[n-1]) != 0 {
+					t.Fatalf("reader %d was not woken at once", i)
+				}
+			}
+		}
+		w.stop()
+		end(list)
+	})
+}
+
+func TestWhileEventsFlowEveryReaderIsWokenOnceATick(t *testing.T) {
+	for _, n := range []int{1, 10, 33, 34, 500, 1000, 3000} {
+		synctest.Test(t, func(t *testing.T) {
+			var w wakeup
+			w.init()
+			list := sleepers(&w, n)
+			w.signal()
+			began := time.Now()
+			for time.Since(began) < time.Second {
+				time.Sleep(200 * time.Microsecond)
+				w.signal()
+			}
+			w.stop()
+			synctest.Wait()
+			tick := w.tick()
+			fewest, most := int(time.Second/(tick+2*stepEvery)), 1+int(time.Second/max(tick-stepEvery, 200*time.Microsecond))
+			for i, s := range list {
+				if len(s.at) < fewest || len(s.at) > most {
+					t.Fatalf("of %d, reader %d was woken %d times, want %d to %d", n, i, len(s.at), fewest, most)
+				}
+				for j := range s.at[1:] {
+					if gap := s.at[j+1].Sub(s.at[j]); gap > tick+2*stepEvery {
+						t.Fatalf("of %d, reader %d was not woken for %s", n, i, gap)
+					}
+				}
+			}
+			end(list)
+		})
+	}
+}
+
+// Whoever comes and goes, no reader misses the last event: it is woken within a tick of it.
+func TestNobodyIsForgottenWhileOthersComeAndGo(t *testing.T) {
+	rng := rand.New(rand.NewPCG(seed(t), 3))
+	synctest.Test(t, func(t *testing.T) {
+		var w wakeup
+		w.init()
+		list := sleepers(&w, 200)
+		for range 3000 {
+			time.Sleep(time.Duration(rng.IntN(2000)) * time.Microsecond)
+			switch k := rng.IntN(3); {
+			case k == 0:
+				list = append(list, sleepers(&w, 1)...)
+			case k == 1 && len(list) > 1:
+				i := rng.IntN(len(list))
+				w.leave(list[i].wake)
+				end(list[i : i+1])
+				list = append(list[:i], list[i+1:]...)
+			default:
+				w.signal()
+			}
+			if rng.IntN(50) > 0 {
+				continue
+			}
+			w.signal()
+			said := time.Now()
+			time.Sleep(w.tick() + 2*stepEvery)
+			synctest.Wait()
+			for i, s := range list {
+				if n := len(s.at); n == 0 || s.at[n-1].Before(said) {
+					t.Fatalf("reader %d of %d was forgotten", i, len(list))
+				}
+			}
+		}
+		w.stop()
+		end(list)
+	})
+}
