@@ -44,6 +44,22 @@ func (x *Index) Accounts(ctx context.Context, parallel int, f func(did []byte, a
 	return group.Wait()
 }
 
+// AccountsAfter walks over the accounts above a DID, in order, until f returns false. What f
+// is given lives until it returns, but for the strings of the Account.
+func (x *Index) AccountsAfter(ctx context.Context, after string, f func(did []byte, a *Account) bool) error {
+	bounds := span(spaceAccount)
+	if after != "" {
+		bounds.lower = append(append(bounds.lower[:1:1], after...), 0)
+	}
+	w := accountWalk{ctx: ctx, in: make(names), f: func(did []byte, a *Account) error {
+		if !f(did, a) {
+			return errEnough
+		}
+		return nil
+	}}
+	return x.each(bounds, w.one)
+}
+
 // accountWalk is one goroutine's part of a walk.
 type accountWalk struct {
 	ctx context.Context

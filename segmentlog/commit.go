@@ -204,6 +204,11 @@ func (l *Log) publish(b *pendingBatch, took time.Duration) {
 	l.leaves += uint64(len(b.refs))
 	l.oldest.CompareAndSwap(0, b.firstSeq())
 	l.tip.Store(b.lastSeq())
+	l.mu.Lock()
+	if l.waiting = l.now(); l.pending.empty() {
+		l.waiting = time.Time{}
+	}
+	l.mu.Unlock()
 	l.opts.OnCommit(Batch{buf: b.buf, refs: b.refs})
 	l.opts.Events.Commit(CommitInfo{Events: len(b.refs), Bytes: len(b.buf), Duration: took})
 }

@@ -44,6 +44,7 @@ type Log struct {
 	pending   *pendingBatch
 	next      uint64
 	witnessed int64
+	waiting   time.Time // since when something is not durable yet, zero for nothing
 	clock     clockGuard
 	err       error // why the log stopped: ErrClosed or the failure
 
@@ -82,6 +83,25 @@ func (l *Log) Tip() uint64 { return l.tip.Load() }
 
 // Oldest returns the first seq of the log, 0 for an empty log.
 func (l *Log) Oldest() uint64 { return l.oldest.Load() }
+
+// Witnessed returns when the last event was witnessed, as Unix µs, 0 for an empty log; it may
+// be a moment ahead of Tip.
+func (l *Log) Witnessed() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.witnessed
+}
+
+// Waiting is for how long the log has taken events of which none became durable, 0 while
+// nothing waits.
+func (l *Log) Waiting() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting.IsZero() {
+		return 0
+	}
+	return l.now().Sub(l.waiting)
+}
 
 // Reserved returns the highest number that was ever reserved, in earlier epochs too: the
 // highest cursor that can be of this log.
@@ -131,6 +151,9 @@ func (l *Log) Append(ctx context.Context, e *Entry) (uint64, error) {
 	seq := l.next
 	l.next++
 	l.witnessed = max(l.witnessed, now.UnixMicro())
+	if l.waiting.IsZero() {
+		l.waiting = now
+	}
 	first := l.pending.empty()
 	l.pending.add(seq, l.witnessed, e)
 	if first {

@@ -39,6 +39,8 @@ func app() *cli.Command {
 					return serve(ctx, cfg)
 				},
 			},
+			configCommand(&cfg),
+			healthCommand(),
 			tailCommand(),
 			archiveCommand(),
 			{
@@ -60,6 +62,9 @@ func serve(ctx context.Context, cfg config.Config) error {
 	logger, err := cfg.Logger()
 	if err != nil {
 		return err
+	}
+	if unknown := cfg.UnknownVariables(os.Environ()); len(unknown) > 0 {
+		logger.Warn("there are variables that no flag has", "variables", unknown)
 	}
 	tuneMemory()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)

@@ -1,6 +1,10 @@
 package accounts
 
-import "github.com/cistern-archive/cistern/index"
+import (
+	"slices"
+
+	"github.com/cistern-archive/cistern/index"
+)
 
 // Status is an account's hosting status (the account page of the AT Protocol
 // specification). The zero value is active.
@@ -35,6 +39,15 @@ type Account struct {
 	Local    Status // as we set it
 	Host     string // that last spoke with authority, as the log writes it
 	Repo     Repo
+}
+
+// Of copies what the index keeps of an account.
+func Of(a *index.Account) Account {
+	out := Account{Upstream: a.Upstream, Local: a.Local, Host: a.Host}
+	if a.Set.Has(index.RepoField) {
+		out.Repo = Repo{Rev: string(a.Repo.Rev[:]), Data: slices.Clone(a.Repo.Data[:]), Commit: slices.Clone(a.Repo.Commit[:])}
+	}
+	return out
 }
 
 // Effective is the status that the relay serves: our own unless that is active,

@@ -18,6 +18,8 @@ type Sources struct {
 	Takedowns Takedowns
 	// Quarantine lists the dropped frames that are kept, of one reason or of all ("").
 	Quarantine func(reason string) []*ledger.Quarantined
+	// Pages are those for people: the dashboard.
+	Pages http.Handler
 }
 
 // NewHandler returns the API; nil when there is no password.
@@ -33,7 +35,13 @@ func NewHandler(passwords []string, s Sources) http.Handler {
 	subsRoutes(mux, s.Hosts)
 	repoRoutes(mux, s.Takedowns)
 	mux.HandleFunc("GET /admin/quarantine", quarantine(s.Quarantine))
-	return authenticate(passwords, mux)
+	if s.Pages != nil {
+		mux.Handle("GET /admin/{$}", s.Pages)
+		mux.Handle("GET /admin/part/", s.Pages)
+		mux.Handle("GET /admin/live", s.Pages)
+	}
+	// A browser remembers the password: another site's page must not decide with it.
+	return authenticate(passwords, http.NewCrossOriginProtection().Handler(mux))
 }
 
 // authenticate lets in who knows one of the passwords, in constant time.

@@ -35,44 +35,44 @@ type Archive struct {
 // archiveFolder is the archive in the data directory where none is named.
 const archiveFolder = "archive"
 
-func (a *Archive) flags() []cli.Flag {
+func (a *Archive) flags(f *file) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
-			Name: "archive", Sources: env("archive"), Destination: &a.URL,
+			Name: "archive", Sources: f.sourcesOf("archive"), Destination: &a.URL,
 			Usage: "where sealed segments go: file:///folder or s3://bucket/prefix?endpoint=…&region=…; default: the folder archive of the data directory",
 		},
 		&cli.BoolFlag{
-			Name: "new-stream", Usage: "begin a stream in an archive that has none", Sources: env("new-stream"), Destination: &a.NewStream,
+			Name: "new-stream", Usage: "begin a stream in an archive that has none", Sources: f.sourcesOf("new-stream"), Destination: &a.NewStream,
 		},
 		&cli.BoolFlag{
-			Name: "take-over", Usage: "take the archive's log over from a holder that does not renew its lease", Sources: env("take-over"), Destination: &a.TakeOver,
+			Name: "take-over", Usage: "take the archive's log over from a holder that does not renew its lease", Sources: f.sourcesOf("take-over"), Destination: &a.TakeOver,
 		},
 		&cli.StringFlag{
 			Name: "ship-rate-limit", Usage: "bytes a second to the archive, such as 20MiB; 0 for no limit", Value: "0",
-			Sources: env("ship-rate-limit"), Destination: &a.ShipRate,
+			Sources: f.sourcesOf("ship-rate-limit"), Destination: &a.ShipRate,
 		},
 		&cli.DurationFlag{
 			Name: "retention", Usage: "remove events from the log and the archive this long after they were witnessed, such as 720h; 0 keeps them for ever",
-			Sources: env("retention"), Destination: &a.Retention,
+			Sources: f.sourcesOf("retention"), Destination: &a.Retention,
 		},
 		&cli.DurationFlag{
 			Name: "checkpoint-every", Usage: "copy derived state to the archive this often, so that a lost disk is restored without reading the whole log; 0 for never", Value: 24 * time.Hour,
-			Sources: env("checkpoint-every"), Destination: &a.CheckpointEvery,
+			Sources: f.sourcesOf("checkpoint-every"), Destination: &a.CheckpointEvery,
 		},
 		&cli.StringFlag{
-			Name: "downloads", Usage: "on or off: serve the archive's files at /archive/", Value: "on", Sources: env("downloads"), Destination: &a.Downloads,
+			Name: "downloads", Usage: "on or off: serve the archive's files at /archive/", Value: "on", Sources: f.sourcesOf("downloads"), Destination: &a.Downloads,
 		},
 		&cli.StringFlag{
 			Name: "disk-budget", Usage: "disk for the data directory and an archive that is a folder: the oldest segments that a bucket holds leave first", Value: "50GiB",
-			Sources: env("disk-budget"), Destination: &a.DiskBudget,
+			Sources: f.sourcesOf("disk-budget"), Destination: &a.DiskBudget,
 		},
 		&cli.StringFlag{
 			Name: "archive-read-limit", Usage: "bytes a second from a bucket, for all consumers and downloads together; 0 for no limit", Value: "0",
-			Sources: env("archive-read-limit"), Destination: &a.ReadRate,
+			Sources: f.sourcesOf("archive-read-limit"), Destination: &a.ReadRate,
 		},
 		&cli.StringFlag{
 			Name: "archive-cache", Usage: "disk for what was read from a bucket", Value: "2GiB",
-			Sources: env("archive-cache"), Destination: &a.CacheSize,
+			Sources: f.sourcesOf("archive-cache"), Destination: &a.CacheSize,
 		},
 	}
 }

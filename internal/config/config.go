@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -37,74 +36,73 @@ type Config struct {
 	LogLevel       string
 	LogFormat      string
 	Demo           bool
-}
 
-// env returns where a flag is read from besides the command line: CISTERN_<NAME>
-// first, then the names that the reference relay uses.
-func env(name string, others ...string) cli.ValueSourceChain {
-	own := "CISTERN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-	return cli.EnvVars(append([]string{own}, others...)...)
+	file file
 }
 
 // CommonFlags are the flags that may stand before or after the command.
 func (c *Config) CommonFlags() []cli.Flag {
 	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "config", Usage: "file of settings: TOML, name = value, with the names of these flags", TakesFile: true,
+			Sources: cli.EnvVars(variable("config")), Destination: &c.file.path,
+		},
 		&cli.StringSliceFlag{
 			Name: "admin-password", Usage: "password of the admin API, user admin; repeatable; without one the admin API is off",
-			Sources: env("admin-password", "RELAY_ADMIN_PASSWORD", "RELAY_ADMIN_KEY"), Destination: &c.AdminPasswords,
+			Sources: c.file.sourcesOf("admin-password", "RELAY_ADMIN_PASSWORD", "RELAY_ADMIN_KEY"), Destination: &c.AdminPasswords,
 		},
 		&cli.StringSliceFlag{
 			Name: "plc-host", Usage: "URL of a PLC directory; repeatable, asked in order", Value: []string{"https://plc.directory"},
-			Sources: env("plc-host", "RELAY_PLC_HOST", "ATP_PLC_HOST"), Destination: &c.PLCHosts,
+			Sources: c.file.sourcesOf("plc-host", "RELAY_PLC_HOST", "ATP_PLC_HOST"), Destination: &c.PLCHosts,
 		},
 		&cli.StringFlag{
 			Name: "log-level", Usage: "error, warn, info or debug", Value: "info",
-			Sources: env("log-level", "RELAY_LOG_LEVEL", "GO_LOG_LEVEL", "LOG_LEVEL"), Destination: &c.LogLevel,
+			Sources: c.file.sourcesOf("log-level", "RELAY_LOG_LEVEL", "GO_LOG_LEVEL", "LOG_LEVEL"), Destination: &c.LogLevel,
 		},
 		&cli.StringFlag{
-			Name: "log-format", Usage: "text or json", Value: "text", Sources: env("log-format"), Destination: &c.LogFormat,
+			Name: "log-format", Usage: "text or json", Value: "text", Sources: c.file.sourcesOf("log-format"), Destination: &c.LogFormat,
 		},
 	}
 }
 
 // ServeFlags are the flags of the command serve.
 func (c *Config) ServeFlags() []cli.Flag {
-	flags := slices.Concat(c.Identity.flags(), c.crawlFlags(), c.Archive.flags(), c.Replay.flags())
+	flags := slices.Concat(c.Identity.flags(&c.file), c.crawlFlags(), c.Archive.flags(&c.file), c.Replay.flags(&c.file))
 	return append(flags, []cli.Flag{
 		&cli.StringFlag{
-			Name: "data-dir", Usage: "folder of the log", Value: "./data", Sources: env("data-dir"), Destination: &c.DataDir,
+			Name: "data-dir", Usage: "folder of the log", Value: "./data", Sources: c.file.sourcesOf("data-dir"), Destination: &c.DataDir,
 		},
 		&cli.StringFlag{
 			Name: "bind", Usage: "address of the public listener: XRPC and the event stream", Value: ":2470",
-			Sources: env("bind", "RELAY_API_BIND", "RELAY_API_LISTEN"), Destination: &c.Bind,
+			Sources: c.file.sourcesOf("bind", "RELAY_API_BIND", "RELAY_API_LISTEN"), Destination: &c.Bind,
 		},
 		&cli.StringFlag{
 			Name: "metrics-listen", Usage: "address of the metrics listener, empty for none", Value: ":2471",
-			Sources: env("metrics-listen", "RELAY_METRICS_LISTEN"), Destination: &c.MetricsListen,
+			Sources: c.file.sourcesOf("metrics-listen", "RELAY_METRICS_LISTEN"), Destination: &c.MetricsListen,
 		},
 		&cli.Uint64Flag{
 			Name: "initial-seq-number", Usage: "the next seq is at least this (to go on above another relay's)", Value: 1,
-			Sources: env("initial-seq-number", "RELAY_INITIAL_SEQ_NUMBER"), Destination: &c.InitialSeq,
+			Sources: c.file.sourcesOf("initial-seq-number", "RELAY_INITIAL_SEQ_NUMBER"), Destination: &c.InitialSeq,
 		},
 		&cli.StringFlag{
 			Name: "segment-size", Usage: "seal a hot file at this size, before compression", Value: "256MiB",
-			Sources: env("segment-size"), Destination: &c.SegmentSize,
+			Sources: c.file.sourcesOf("segment-size"), Destination: &c.SegmentSize,
 		},
 		&cli.DurationFlag{
 			Name: "segment-age", Usage: "seal a hot file at this age", Value: 5 * time.Minute,
-			Sources: env("segment-age"), Destination: &c.SegmentAge,
+			Sources: c.file.sourcesOf("segment-age"), Destination: &c.SegmentAge,
 		},
 		&cli.IntFlag{
 			Name: "ledger-days", Usage: "keep the hours of the ledger this long; 0 for ever", Value: 90,
-			Sources: env("ledger-days"), Destination: &c.LedgerDays,
+			Sources: c.file.sourcesOf("ledger-days"), Destination: &c.LedgerDays,
 		},
 		&cli.StringFlag{
 			Name: "quarantine-size", Usage: "memory for dropped frames that are kept to look at; 0 for none", Value: "32MiB",
-			Sources: env("quarantine-size"), Destination: &c.QuarantineSize,
+			Sources: c.file.sourcesOf("quarantine-size"), Destination: &c.QuarantineSize,
 		},
 		&cli.StringFlag{
 			Name: "verify", Usage: "strict, or lenient: what breaks a rule that docs/verification.md marks with (L) passes, flagged", Value: "strict",
-			Sources: env("verify"), Destination: &c.Verify,
+			Sources: c.file.sourcesOf("verify"), Destination: &c.Verify,
 		},
 		&cli.BoolFlag{
 			Name: "demo", Usage: "crawl a simulated network in this process, with a temporary data directory", Destination: &c.Demo,
@@ -125,6 +123,9 @@ const maxInitialSeq = 1 << 52
 
 // Validate says what is wrong with the configuration, in words that name the flag.
 func (c *Config) Validate() error {
+	if err := c.file.check(); err != nil {
+		return err
+	}
 	for _, l := range []struct{ flag, addr string }{{"bind", c.Bind}, {"metrics-listen", c.MetricsListen}} {
 		if l.addr == "" && l.flag != "bind" {
 			continue

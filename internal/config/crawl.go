@@ -26,31 +26,31 @@ func (c *Config) crawlFlags() []cli.Flag {
 		&cli.StringSliceFlag{
 			Name:    "host",
 			Usage:   "URL of a host to crawl; repeatable; http, ports and loopback are allowed, and it has no limits",
-			Sources: env("host"), Destination: &c.Hosts,
+			Sources: c.file.sourcesOf("host"), Destination: &c.Hosts,
 		},
 		&cli.StringFlag{
 			Name: "pull-hosts-from", Usage: "URL of a running relay whose listHosts to crawl",
-			Sources: env("pull-hosts-from"), Destination: &c.PullHostsFrom,
+			Sources: c.file.sourcesOf("pull-hosts-from"), Destination: &c.PullHostsFrom,
 		},
 		&cli.StringSliceFlag{
 			Name: "trusted-domains", Usage: "names of hosts without limits; *.suffix for all below it; repeatable", Value: []string{"*.host.bsky.network"},
-			Sources: env("trusted-domains", "RELAY_TRUSTED_DOMAINS"), Destination: &h.TrustedDomains,
+			Sources: c.file.sourcesOf("trusted-domains", "RELAY_TRUSTED_DOMAINS"), Destination: &h.TrustedDomains,
 		},
 		&cli.Int64Flag{
 			Name: "new-hosts-per-day-limit", Usage: "hosts that may come in a day by requestCrawl", Value: 50,
-			Sources: env("new-hosts-per-day-limit", "RELAY_NEW_HOSTS_PER_DAY_LIMIT"), Destination: &h.NewHostsPerDay,
+			Sources: c.file.sourcesOf("new-hosts-per-day-limit", "RELAY_NEW_HOSTS_PER_DAY_LIMIT"), Destination: &h.NewHostsPerDay,
 		},
 		&cli.Int64Flag{
 			Name: "default-account-limit", Usage: "active accounts of a host that is not trusted, 0 for any number; its event rates follow from it", Value: 100,
-			Sources: env("default-account-limit", "RELAY_DEFAULT_ACCOUNT_LIMIT", "RELAY_DEFAULT_REPO_LIMIT"), Destination: &h.AccountLimit,
+			Sources: c.file.sourcesOf("default-account-limit", "RELAY_DEFAULT_ACCOUNT_LIMIT", "RELAY_DEFAULT_REPO_LIMIT"), Destination: &h.AccountLimit,
 		},
 		&cli.BoolFlag{
 			Name: "disable-request-crawl", Usage: "take no requestCrawl from strangers",
-			Sources: env("disable-request-crawl", "RELAY_DISABLE_REQUEST_CRAWL"), Destination: &h.DisableRequestCrawl,
+			Sources: c.file.sourcesOf("disable-request-crawl", "RELAY_DISABLE_REQUEST_CRAWL"), Destination: &h.DisableRequestCrawl,
 		},
 		&cli.StringSliceFlag{
 			Name: "trusted-proxies", Usage: "addresses, or networks such as 10.0.0.0/8, whose X-Forwarded-For is believed; repeatable",
-			Value: []string{"127.0.0.0/8", "::1/128"}, Sources: env("trusted-proxies"), Destination: &h.TrustedProxies,
+			Value: []string{"127.0.0.0/8", "::1/128"}, Sources: c.file.sourcesOf("trusted-proxies"), Destination: &h.TrustedProxies,
 		},
 	}
 }

@@ -19,15 +19,15 @@ const minIdentityCache = 1 << 20
 // maxPLCRate is more than anyone could want, and far from what cannot be counted.
 const maxPLCRate = 1e6
 
-func (i *Identity) flags() []cli.Flag {
+func (i *Identity) flags(f *file) []cli.Flag {
 	return []cli.Flag{
 		&cli.FloatFlag{
 			Name: "plc-rate", Usage: "requests a second to each PLC directory, 0 for no limit", Value: 100,
-			Sources: env("plc-rate"), Destination: &i.PLCRate,
+			Sources: f.sourcesOf("plc-rate"), Destination: &i.PLCRate,
 		},
 		&cli.StringFlag{
 			Name: "identity-cache", Usage: "memory for DID documents; those that do not fit are read from disk", Value: "256MiB",
-			Sources: env("identity-cache"), Destination: &i.CacheSize,
+			Sources: f.sourcesOf("identity-cache"), Destination: &i.CacheSize,
 		},
 	}
 }

@@ -27,31 +27,31 @@ const (
 	minRate   = 64 << 10
 )
 
-func (r *Replay) flags() []cli.Flag {
+func (r *Replay) flags(f *file) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name: "ring-bytes", Usage: "memory for the newest events, ready to send", Value: "256MiB",
-			Sources: env("ring-bytes"), Destination: &r.RingSize,
+			Sources: f.sourcesOf("ring-bytes"), Destination: &r.RingSize,
 		},
 		&cli.StringFlag{
 			Name: "replay-bytes", Usage: "memory for blocks of the log's files that consumers are reading, ready to send", Value: "64MiB",
-			Sources: env("replay-bytes"), Destination: &r.BlocksSize,
+			Sources: f.sourcesOf("replay-bytes"), Destination: &r.BlocksSize,
 		},
 		&cli.IntFlag{
 			Name: "max-consumers", Usage: "consumers that may be connected at once; one that takes nothing holds up to 256 KiB", Value: 2000,
-			Sources: env("max-consumers"), Destination: &r.MaxConsumers,
+			Sources: f.sourcesOf("max-consumers"), Destination: &r.MaxConsumers,
 		},
 		&cli.IntFlag{
 			Name: "max-consumers-per-address", Usage: "of them from one address, or one IPv6 network of 64 bits, 0 for any number; this machine's own do not count", Value: 100,
-			Sources: env("max-consumers-per-address"), Destination: &r.MaxPerAddress,
+			Sources: f.sourcesOf("max-consumers-per-address"), Destination: &r.MaxPerAddress,
 		},
 		&cli.DurationFlag{
 			Name: "consumer-stall-timeout", Usage: "end a connection that accepted no byte of what waits for it for this long", Value: 5 * time.Minute,
-			Sources: env("consumer-stall-timeout"), Destination: &r.StallTimeout,
+			Sources: f.sourcesOf("consumer-stall-timeout"), Destination: &r.StallTimeout,
 		},
 		&cli.StringFlag{
 			Name: "consumer-rate-limit", Usage: "bytes a second to each consumer that reads from files, such as 50MiB; 0 for no limit", Value: "0",
-			Sources: env("consumer-rate-limit"), Destination: &r.RateSize,
+			Sources: f.sourcesOf("consumer-rate-limit"), Destination: &r.RateSize,
 		},
 	}
 }

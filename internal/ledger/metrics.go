@@ -153,6 +153,18 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.emit(ch, Other, other)
 }
 
+// Totals says how many frames came from hosts and how many of them were dropped, since the
+// program started.
+func (l *Ledger) Totals() (received, dropped uint64) {
+	var sum totals
+	for _, h := range l.all() {
+		h.mu.Lock()
+		sum.add(h.total)
+		h.mu.Unlock()
+	}
+	return sum.received, sum.dropped
+}
+
 func (t *totals) add(u totals) {
 	t.received += u.received
 	t.accepted += u.accepted

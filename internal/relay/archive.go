@@ -247,3 +247,11 @@ func (a *archive) close() error {
 	}
 	return err
 }
+
+// diskUse is what the relay's folders take, and may take; 0 without a budget.
+func (a *archive) diskUse() (used, budget int64) {
+	if a.disk == nil {
+		return 0, 0
+	}
+	return a.disk.Used(), a.cfg.DiskBytes
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/cistern-archive/cistern/internal/accounts"
 	"github.com/cistern-archive/cistern/internal/derive"
 	"github.com/cistern-archive/cistern/internal/ingest"
+	"github.com/cistern-archive/cistern/internal/xrpc"
 	"github.com/cistern-archive/cistern/segmentlog"
 )
 
@@ -210,7 +211,7 @@ func (in *intake) account(did string) (accounts.Account, bool, error) {
 }
 
 // errNotReading says that hosts are not read yet, or not for the moment.
-var errNotReading = errors.New("hosts are not read for the moment: the index is behind the log")
+var errNotReading = fmt.Errorf("hosts are not read for the moment: %w", xrpc.ErrNotReady)
 
 // Gather returns the metrics of the present run.
 func (in *intake) Gather() ([]*dto.MetricFamily, error) {

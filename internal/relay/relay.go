@@ -18,6 +18,7 @@ import (
 	"github.com/cistern-archive/cistern/internal/admin"
 	"github.com/cistern-archive/cistern/internal/config"
 	"github.com/cistern-archive/cistern/internal/crawl"
+	"github.com/cistern-archive/cistern/internal/dashboard"
 	"github.com/cistern-archive/cistern/internal/identity"
 	"github.com/cistern-archive/cistern/internal/ingest"
 	"github.com/cistern-archive/cistern/internal/ledger"
@@ -58,6 +59,10 @@ type Relay struct {
 	archive  archive
 
 	consumers consumers
+	position  position
+	counted   counted
+	health    health
+	pages     *dashboard.Dashboard
 
 	failed   chan struct{} // closed when the relay must end
 	stopping chan struct{} // closed by Stop
@@ -93,6 +98,8 @@ func (r *Relay) start(ctx context.Context) error {
 	if err := r.openIntake(ctx); err != nil {
 		return err
 	}
+	r.position.source, r.position.shipper = r.consumers.source, r.archive.shipper
+	r.openPages()
 	if err := r.listen(); err != nil {
 		return err
 	}
@@ -113,6 +120,8 @@ func (r *Relay) openLog() error {
 		MaxPendingBytes: pendingBytes, MaxHotBytes: r.cfg.SegmentBytes, SegmentAge: r.cfg.SegmentAge, Seal: &segmentlog.SegmentOptions{},
 	}
 	r.archive.options(&o)
+	r.counted.commits(&o.Events)
+	r.health.follow(&o.Events)
 	opened := make(chan struct{})
 	defer close(opened)
 	sealed := o.Events.Seal
@@ -173,13 +182,16 @@ func (r *Relay) listen() error {
 	r.serve(r.public, xrpc.NewHandler(xrpc.Parts{
 		SubscribeRepos: r.consumers.server,
 		Archive:        r.downloads(),
+		Pages:          r.pages.Public(),
 		HostLedger:     r.ledger,
 		Admin: admin.NewHandler(r.cfg.AdminPasswords, admin.Sources{
-			Hosts: r.crawler, Consumers: r.Consumers, Takedowns: r, Quarantine: r.ledger.Quarantine().List,
+			Hosts: r.crawler, Consumers: r.Consumers, Takedowns: r, Quarantine: r.ledger.Quarantine().List, Pages: r.pages.Admin(),
 		}),
 		Hosts:   r.crawler,
+		Repos:   r,
+		Stream:  &r.position,
 		Proxies: r.cfg.Crawl.Proxies,
-		Healthy: r.events.Err,
+		Healthy: r.Healthy, Ready: r.Ready,
 	}))
 	if r.cfg.MetricsListen == "" {
 		return nil
@@ -279,6 +291,9 @@ func (r *Relay) Stop() error {
 		cancel()
 	}
 	r.consumers.close()
+	if r.pages != nil {
+		r.pages.Close()
+	}
 	for _, s := range r.servers {
 		ctx, cancel := context.WithTimeout(context.Background(), stopHTTP)
 		if err := s.Shutdown(ctx); err != nil {

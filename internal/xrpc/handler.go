@@ -2,9 +2,9 @@ package xrpc
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/cistern-archive/cistern/internal/config"
@@ -15,12 +15,17 @@ type Parts struct {
 	SubscribeRepos http.Handler
 	Admin          http.Handler // of /admin/, nil when it is off
 	Archive        http.Handler // of /archive/, nil when downloads are off
+	Pages          http.Handler // of / and /assets/, nil for none
 	HostLedger     HostLedger
 	Hosts          Hosts
+	Repos          Repos
+	Stream         Stream
 	// Proxies are those whose X-Forwarded-For is believed.
 	Proxies []netip.Prefix
 	// Healthy returns why the relay is not healthy, nil when it is.
 	Healthy func() error
+	// Ready returns why consumers and hosts are not served yet, nil when they are.
+	Ready func() error
 }
 
 // NewHandler returns the handler of the public listener.
@@ -30,8 +35,12 @@ func NewHandler(p Parts) http.Handler {
 	mux.Handle("/xrpc/network.cistern.getHostLedger", hostLedgerHandler(p.HostLedger, time.Now))
 	health := healthHandler(p.Healthy)
 	mux.Handle("/_health", health)
+	mux.Handle("/_healthz", health)
+	mux.Handle("/_readyz", healthHandler(p.Ready))
 	mux.Handle("/xrpc/_health", health)
 	hostRoutes(mux, p.Hosts, p.Proxies)
+	repoRoutes(mux, p.Repos)
+	streamRoutes(mux, p.Stream)
 	if p.Admin != nil {
 		mux.Handle("/admin/", p.Admin)
 	}
@@ -41,16 +50,23 @@ func NewHandler(p Parts) http.Handler {
 	mux.HandleFunc("/xrpc/", func(w http.ResponseWriter, _ *http.Request) {
 		WriteError(w, http.StatusNotImplemented, "MethodNotImplemented", "this relay does not offer that method")
 	})
-	mux.HandleFunc("/{$}", front)
+	if p.Pages != nil {
+		mux.Handle("/{$}", p.Pages)
+		mux.Handle("/assets/", p.Pages)
+	}
 	return common(mux)
 }
 
-// common sets what every answer carries: who we are, and that any page may read
-// it, since all of it is public.
+// common sets what every answer carries: who we are, and, but for the operator's API, that
+// any page may read it, since all of it is public.
 func common(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Server", config.ServerName())
+		if strings.HasPrefix(r.URL.Path, "/admin/") {
+			next.ServeHTTP(w, r)
+			return
+		}
 		h.Set("Access-Control-Allow-Origin", "*")
 		if r.Method == http.MethodOptions {
 			h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS")
@@ -76,13 +92,6 @@ func healthHandler(healthy func() error) http.Handler {
 		}
 		WriteJSON(w, http.StatusOK, map[string]string{"status": "ok", "version": config.Version})
 	})
-}
-
-func front(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = fmt.Fprintf(w, "This is Cistern, an AT Protocol relay that keeps every drop.\n\n"+ // the client left
-		"The event stream: ws://%s/xrpc/com.atproto.sync.subscribeRepos\n"+
-		"Add ?cursor=0 for everything from the first event on.\n", r.Host)
 }
 
 // WriteJSON answers with a JSON body.

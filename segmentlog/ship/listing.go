@@ -22,6 +22,19 @@ func (s *Shipper) Catalog(from, to Day) []Entry {
 	return v.Entries
 }
 
+// Totals returns how many segments the archive holds and how many bytes they are.
+func (s *Shipper) Totals() (segments int, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.days {
+		segments += len(c.entries)
+		for i := range c.entries {
+			bytes += c.entries[i].Bytes
+		}
+	}
+	return segments, bytes
+}
+
 // Find returns the entry of a segment of the log, by its name.
 func (s *Shipper) Find(n segmentlog.SegmentName) (Entry, bool) {
 	if !s.o.Archive.Stream().Keeps(n) {
