@@ -8,7 +8,7 @@ FUZZTIME ?= 5000x
 SOAK     ?= 90m
 LONG     ?= 100
 
-.PHONY: help build build-nocgo test race versitygw-check vet lint fmt fmt-check mutants fuzz interop bench-ingest bench-replay bench-fanout bench-latency bench-slow bench-scale bench-hostile long-archive soak tools ci
+.PHONY: help build build-nocgo test race versitygw-check vet lint fmt fmt-check mutants fuzz format-check rules-check image image-check terraform-check interop bench-ingest bench-replay bench-fanout bench-latency bench-slow bench-scale bench-hostile long-archive soak tools ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,18 @@ fuzz: ## run every fuzz target FUZZTIME times
 
 format-check: ## read new segments with zstd and with Python
 	scripts/format-check
+
+rules-check: ## check the alert rules, test them, and lint the metrics
+	scripts/rules-check
+
+image: ## build the container image
+	scripts/image
+
+image-check: ## build it with buildah, and run it until the first event is there
+	scripts/image check
+
+terraform-check: ## format, lint and, where providers can be had, validate terraform/
+	scripts/terraform-check
 
 interop: ## run Cistern between reference PDSes, a real MinIO and real clients
 	CISTERN_MINIO=$$(scripts/minio) interop/run.sh

@@ -1,5 +1,11 @@
 package index
 
+import (
+	"bytes"
+	"context"
+	"fmt"
+)
+
 // maxCollection is the longest NSID, in bytes (the NSID page).
 const maxCollection = 317
 
@@ -48,4 +54,53 @@ func (x *Index) ReposByCollection(collection, after string, limit int) ([]string
 		return nil
 	})
 	return dids, err
+}
+
+// AddCollections notes that an account has records of collections, by another source than the
+// log: it is lost with the index. Names that are none are left out. It is not synced; see
+// Persist.
+func (x *Index) AddCollections(ctx context.Context, did string, collections []string) error {
+	b := x.NewBatch()
+	defer b.Close()
+	for _, name := range collections {
+		if ValidCollection([]byte(name)) {
+			b.Collection(name, did)
+		}
+	}
+	return b.add(ctx)
+}
+
+// AddRepos does the same for many accounts and one collection.
+func (x *Index) AddRepos(ctx context.Context, collection string, dids []string) error {
+	b := x.NewBatch()
+	defer b.Close()
+	for _, did := range dids {
+		b.Collection(collection, did)
+	}
+	return b.add(ctx)
+}
+
+func (b *Batch) add(ctx context.Context) error {
+	if err := b.commit(ctx); err != nil {
+		return fmt.Errorf("index: collections: %w", err)
+	}
+	return nil
+}
+
+// Collections returns the names of all collections that any account had a record of, in order.
+func (x *Index) Collections() (names []string, err error) {
+	bounds := span(spaceCollection)
+	for {
+		found := ""
+		err := x.each(bounds, func(key, _ []byte) error {
+			name, _, _ := bytes.Cut(key[1:], []byte{0})
+			found = string(name)
+			return errEnough
+		})
+		if err != nil || found == "" {
+			return names, err
+		}
+		names = append(names, found)
+		bounds.lower = successor(collectionKey(nil, found))
+	}
 }

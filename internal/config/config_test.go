@@ -12,6 +12,7 @@ import (
 func parse(t *testing.T, args ...string) (Config, error) {
 	t.Helper()
 	var c Config
+	c.FindFile(args)
 	cmd := &cli.Command{
 		Name: "cistern", Flags: c.CommonFlags(),
 		Commands: []*cli.Command{{

@@ -23,6 +23,24 @@ type file struct {
 	known  map[string]bool // names of flags
 }
 
+// FindFile looks for --config in a command line before it is parsed: flags that stand before
+// a command are looked up before those behind it are known.
+func (c *Config) FindFile(args []string) {
+	c.file.path = os.Getenv(variable("config"))
+	for i, arg := range args {
+		name, value, has := strings.Cut(arg, "=")
+		switch {
+		case arg == "--":
+			return
+		case name != "--config" && name != "-config":
+		case has:
+			c.file.path = value
+		case i+1 < len(args):
+			c.file.path = args[i+1]
+		}
+	}
+}
+
 // sourcesOf returns where a flag is read from besides the command line: CISTERN_<NAME> first,
 // then the names that the reference relay uses, then the file.
 func (f *file) sourcesOf(name string, others ...string) cli.ValueSourceChain {

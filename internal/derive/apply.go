@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"io"
+	"time"
 
 	"github.com/cistern-archive/cistern/index"
 	"github.com/cistern-archive/cistern/segmentlog"
@@ -16,6 +17,9 @@ const (
 	foldEvents = 1024
 	// batchBytes is when a batch is committed.
 	batchBytes = 1 << 20
+	// syncedLately is how old a #sync may be that somebody is told of: an index that is made
+	// anew goes through all there ever were.
+	syncedLately = time.Hour
 )
 
 // applyFrom applies everything that is durable after the reader's position.
@@ -53,6 +57,7 @@ func (f *Follower) apply(ctx context.Context, fold *fold) error {
 		f.opts.Logger.Error("the log has records whose frames cannot be read; they count for their marks and cursors only",
 			"records", fold.bad, "up_to_seq", fold.lastSeq, "first", fold.badErr)
 	}
+	f.synced = append(f.synced, fold.synced...)
 	if f.writer.add(fold); f.writer.batch.Bytes() < batchBytes {
 		return nil
 	}
@@ -70,6 +75,13 @@ func (f *Follower) commit(ctx context.Context) error {
 		return nil
 	}
 	f.metrics.applied.Set(float64(applied))
+	lately := time.Now().Add(-syncedLately).UnixMicro()
+	for _, s := range f.synced {
+		if s.witnessed >= lately {
+			f.opts.Synced(s.did)
+		}
+	}
+	f.synced = f.synced[:0]
 	f.moved(false)
 	return nil
 }

@@ -19,6 +19,7 @@ type fold struct {
 	hosts    map[string]*index.Host
 	times    []second            // the first record of each second, of this run
 	uses     map[collection]bool // accounts' collections
+	synced   []synced            // in order
 	bad      int                 // frames that could not be read
 	badErr   error               // of the first of them
 
@@ -29,6 +30,12 @@ type fold struct {
 
 type second struct {
 	at, seq uint64
+}
+
+// synced is a #sync.
+type synced struct {
+	did       string
+	witnessed int64
 }
 
 type collection struct {
@@ -55,8 +62,11 @@ func (f *fold) add(rec *segmentlog.Record) {
 	}
 	f.addHost(rec)
 	f.addAccount(rec)
-	if f.ev.Kind == frame.Commit {
+	switch f.ev.Kind {
+	case frame.Commit:
 		f.addCollections()
+	case frame.Sync:
+		f.synced = append(f.synced, synced{string(rec.DID), rec.Witnessed})
 	}
 }
 

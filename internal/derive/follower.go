@@ -26,12 +26,17 @@ type Options struct {
 	// MaxBehind is how many records the index may be behind the log before Behind says
 	// so: 100,000. What is behind is in memory, in package accounts.
 	MaxBehind uint64
+	// Synced is told of every #sync that is applied and was witnessed lately: nil for not.
+	Synced func(did string)
 }
 
 // EnsureDefaults fills in what is not set.
 func (o *Options) EnsureDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Synced == nil {
+		o.Synced = func(string) {}
 	}
 	if o.Every == 0 {
 		o.Every = 250 * time.Millisecond
@@ -51,6 +56,7 @@ type Follower struct {
 	// Run's own.
 	writer      writer
 	writeFailed bool // the index did not take a batch
+	synced      []synced
 
 	mu       sync.Mutex
 	progress chan struct{} // closed when the watermark moves or Run ends

@@ -47,7 +47,6 @@ func New(opts Options) (*Network, error) {
 			n.newAccount(h)
 		}
 	}
-	n.settled = opts.Settled
 	n.ranks = n.rng.Perm(len(n.accounts))
 	if len(n.accounts) > 0 {
 		n.zipf = rand.NewZipf(n.rng, opts.Skew, 1, uint64(len(n.accounts)-1))

@@ -64,6 +64,8 @@ func (n *Network) churn(a *Account) error {
 		_, err = h.account(a)
 	case k < 80:
 		_, err = h.sync(a)
+	case n.opts.Settled:
+		_, err = h.account(a)
 	case n.settled:
 		_, err = h.sync(a)
 	case k < 90:

@@ -148,7 +148,7 @@ func (a *archive) budget(log *segmentlog.Log, dataDir string) {
 }
 
 // start ships what is sealed, renews the lease, and does more until stop.
-func (a *archive) start(log *segmentlog.Log, more func(context.Context)) {
+func (a *archive) start(log *segmentlog.Log, more ...func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel = cancel
 	metrics.ShipGauges(a.reg, a.shipper, time.Now)
@@ -159,7 +159,9 @@ func (a *archive) start(log *segmentlog.Log, more func(context.Context)) {
 	})
 	a.running.Go(func() { a.held.Keep(ctx, log) })
 	a.running.Go(func() { a.decisions.Run(ctx) })
-	a.running.Go(func() { more(ctx) })
+	for _, run := range more {
+		a.running.Go(func() { run(ctx) })
+	}
 	if a.cfg.Retention > 0 {
 		a.running.Go(func() { a.trim(ctx) })
 	}

@@ -44,6 +44,8 @@ type intake struct {
 	restore func(ctx context.Context, dir string) error
 	// survey looks at all accounts before hosts are read, and counts those of each host.
 	survey func(ctx context.Context, x *index.Index) (map[string]int64, error)
+	// synced is told of accounts whose repo came as a whole.
+	synced func(did string)
 	// begin adds hosts; end is called before reading ends, and may be nil with an error.
 	begin func(ctx context.Context, r *running, positions []ingest.Position) (end func(), err error)
 
@@ -119,7 +121,7 @@ func (in *intake) run(ctx context.Context) (err error) {
 	reg := prometheus.NewRegistry()
 	in.reg.Store(reg)
 	r := &running{index: x, accounts: accounts.NewTable(accounts.Options{Store: x})}
-	r.follower = derive.New(derive.Options{Log: in.log, Index: x, Registerer: reg, Logger: in.logger})
+	r.follower = derive.New(derive.Options{Log: in.log, Index: x, Registerer: reg, Logger: in.logger, Synced: in.synced})
 	in.current.Store(r)
 	defer in.current.Store(nil)
 

@@ -38,11 +38,14 @@ type stage struct {
 	cfg config.Config
 }
 
-func newStage(t *testing.T) *stage {
+func newStage(t *testing.T, tune ...func(*netsim.Options)) *stage {
 	t.Helper()
-	seed := rand.Uint64()
-	t.Logf("netsim seed %d", seed)
-	n, err := netsim.New(netsim.Options{Seed: seed, Hosts: 2, Accounts: 6, Records: 20, Churn: 0.1})
+	o := netsim.Options{Seed: rand.Uint64(), Hosts: 2, Accounts: 6, Records: 20, Churn: 0.1}
+	t.Logf("netsim seed %d", o.Seed)
+	for _, f := range tune {
+		f(&o)
+	}
+	n, err := netsim.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cistern-archive/cistern/internal/accounts"
 	"github.com/cistern-archive/cistern/internal/admin"
+	"github.com/cistern-archive/cistern/internal/collections"
 	"github.com/cistern-archive/cistern/internal/config"
 	"github.com/cistern-archive/cistern/internal/crawl"
 	"github.com/cistern-archive/cistern/internal/dashboard"
@@ -64,6 +65,8 @@ type Relay struct {
 	health    health
 	pages     *dashboard.Dashboard
 
+	collections *collections.Refresher
+
 	failed   chan struct{} // closed when the relay must end
 	stopping chan struct{} // closed by Stop
 	watch    sync.WaitGroup
@@ -103,7 +106,7 @@ func (r *Relay) start(ctx context.Context) error {
 	if err := r.listen(); err != nil {
 		return err
 	}
-	r.archive.start(r.events, r.keepCheckpoints)
+	r.archive.start(r.events, r.keepCheckpoints, r.collections.Run)
 	r.watch.Go(r.watchFailures)
 	r.intake.start()
 	r.log.Info("cistern is running", "version", config.Version, "stream", r.events.Stream().ID, "tip", r.events.Tip(),
@@ -161,6 +164,8 @@ func (r *Relay) openIntake(ctx context.Context) error {
 	if err := r.openCrawler(); err != nil {
 		return err
 	}
+	r.openCollections()
+	r.intake.synced = r.collections.Synced
 	r.intake.log, r.intake.logger, r.intake.dir = r.events, r.log, filepath.Join(r.cfg.DataDir, indexFolder)
 	r.intake.options = func(o *ingest.Options) {
 		o.Ledger = r.ledger
@@ -185,7 +190,7 @@ func (r *Relay) listen() error {
 		Pages:          r.pages.Public(),
 		HostLedger:     r.ledger,
 		Admin: admin.NewHandler(r.cfg.AdminPasswords, admin.Sources{
-			Hosts: r.crawler, Consumers: r.Consumers, Takedowns: r, Quarantine: r.ledger.Quarantine().List, Pages: r.pages.Admin(),
+			Hosts: r.crawler, Consumers: r.Consumers, Takedowns: r, Collections: r, Quarantine: r.ledger.Quarantine().List, Pages: r.pages.Admin(),
 		}),
 		Hosts:   r.crawler,
 		Repos:   r,
