@@ -19,7 +19,8 @@ export async function lookAtPages(claims, url, { user, password }, pictures) {
       page.on('pageerror', (err) => complaints.push(String(err)));
       page.on('request', (r) => !r.url().startsWith(url) && !r.url().startsWith('data:') && complaints.push(`it asks ${r.url()}`));
       const answer = await page.goto(url + target);
-      return { page, complaints, status: answer.status(), context };
+      if (answer.status() !== 200) throw new Error(`${target}: ${answer.status()}`);
+      return { page, complaints, context };
     };
     const picture = async (page, name) => {
       if (!pictures) return;
@@ -39,9 +40,13 @@ export async function lookAtPages(claims, url, { user, password }, pictures) {
     await picture(front.page, 'front-light');
     await front.context.close();
 
-    const stranger = await open({}, '/admin/');
+    const stranger = await fetch(`${url}/admin/`);
     claims.ok('without the password the operator’s page is 401', stranger.status === 401, stranger.status);
-    await stranger.context.close();
+    const foreign = await fetch(`${url}/admin/repo/takeDown`, {
+      method: 'POST', body: '{"did":"did:plc:aaaaaaaaaaaaaaaaaaaaaaab"}',
+      headers: { Authorization: `Basic ${btoa(`${user}:${password}`)}`, Origin: 'https://evil.example', 'Sec-Fetch-Site': 'cross-site' },
+    });
+    claims.ok('another site’s page cannot decide with a remembered password', foreign.status === 403, foreign.status);
 
     const { page, complaints } = await open(credentials, '/admin/');
     await page.waitForSelector('#live.on');

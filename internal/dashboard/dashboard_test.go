@@ -184,7 +184,9 @@ func TestAnEmptyRelayHasPagesToo(t *testing.T) {
 
 func TestALedgerThatCannotBeReadIsSaid(t *testing.T) {
 	s := network(5)
-	s.Ledger = func(context.Context, ledger.Query) (ledger.Page, error) { return ledger.Page{}, errors.New("no such disk") }
+	s.Ledger = func(context.Context, ledger.Query) (ledger.Page, error) {
+		return ledger.Page{}, errors.New("no such disk")
+	}
 	_, get := open(t, s)
 	_, body, _ := get("/admin/part/heat")
 	has(t, body, "no such disk")

@@ -55,6 +55,7 @@ func (p *params) required(name string, most int) string {
 const (
 	maxDID    = 2048 // bytes, of the DID page
 	maxNSID   = 317  // of the NSID page
+	maxTID    = 20   // more than one has
 	maxCursor = 4096 // of our own
 )
 
@@ -65,6 +66,13 @@ func (p *params) did(name string) string {
 		p.fail(name, "it is not a DID")
 	}
 	return s
+}
+
+// tid checks a value that is a TID.
+func (p *params) tid(name, value string) {
+	if _, err := syntax.ParseTID(value); err != nil {
+		p.fail(name, "it is not a TID")
+	}
 }
 
 // nsid is the name of a collection that must be there.

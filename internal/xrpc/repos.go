@@ -189,12 +189,14 @@ func toHost(method string, repos Repos) http.HandlerFunc {
 		}
 		p := paramsOf(r)
 		did, a, err := known(p, repos)
-		if method == "com.atproto.sync.getRecord" && err == nil {
+		if method == "com.atproto.sync.getRecord" {
 			p.nsid("collection")
 			p.required("rkey", 512)
-			if p.err != nil {
-				err = invalid(p.err)
-			}
+		} else if since := p.text("since", maxTID); since != "" {
+			p.tid("since", since)
+		}
+		if err == nil && p.err != nil {
+			err = invalid(p.err)
 		}
 		if err == nil {
 			err = inactive(did, a.Effective())

@@ -206,7 +206,7 @@ func TestAnAccountsStateIsToldInTheLexiconsWords(t *testing.T) {
 func TestReposAndRecordsAreAtTheirHost(t *testing.T) {
 	p := knownPeople(t)
 	for path, want := range map[string]string{
-		"com.atproto.sync.getRepo?did=did:plc:a&since=" + someRev: "https://pds.example/xrpc/com.atproto.sync.getRepo?did=did:plc:a&since=" + someRev,
+		"com.atproto.sync.getRepo?did=did:plc:a&since=" + someRev:                          "https://pds.example/xrpc/com.atproto.sync.getRepo?did=did:plc:a&since=" + someRev,
 		"com.atproto.sync.getRecord?did=did:plc:a&collection=app.bsky.feed.post&rkey=self": "https://pds.example/xrpc/com.atproto.sync.getRecord?did=did:plc:a&collection=app.bsky.feed.post&rkey=self",
 	} {
 		if code, h := ask(t, p, path, nil); code != http.StatusFound || h.Get("Location") != want {
@@ -264,11 +264,11 @@ func TestTheStreamAndItsCursors(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	for query, want := range map[string]string{
-		"time=1970-01-01T00:00:09Z":              "map[cursor:9 stream:abc]",
-		"did=did:plc:a&rev=" + someRev:           "map[cursor:7 exact:true stream:abc]",
-		"did=did:plc:a&rev=3laaaaaaaaa2b":        "map[cursor:7 exact:false stream:abc]",
-		"did=did:plc:unknown&rev=3laaaaaaaaa2b":  "RevNotFound",
-		"did=did:plc:busy&rev=3laaaaaaaaa2b":     "RateLimitExceeded",
+		"time=1970-01-01T00:00:09Z":             "map[cursor:9 stream:abc]",
+		"did=did:plc:a&rev=" + someRev:          "map[cursor:7 exact:true stream:abc]",
+		"did=did:plc:a&rev=3laaaaaaaaa2b":       "map[cursor:7 exact:false stream:abc]",
+		"did=did:plc:unknown&rev=3laaaaaaaaa2b": "RevNotFound",
+		"did=did:plc:busy&rev=3laaaaaaaaa2b":    "RateLimitExceeded",
 	} {
 		got = nil
 		if ask(t, p, "network.cistern.resolveCursor?"+query, &got); fmt.Sprint(got) != want && got["error"] != want {

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/bluesky-social/indigo/atproto/syntax"
-
 	"github.com/cistern-archive/cistern/segmentlog"
 )
 
@@ -135,10 +133,8 @@ func resolveCursor(ctx context.Context, p *params, s Stream) (any, error) {
 		out.Cursor = cursor
 		return out, err
 	}
-	did, rev := p.did("did"), p.required("rev", 20)
-	if _, bad := syntax.ParseTID(rev); bad != nil {
-		p.fail("rev", "it is not a TID")
-	}
+	did, rev := p.did("did"), p.required("rev", maxTID)
+	p.tid("rev", rev)
 	if p.err != nil {
 		return nil, invalid(p.err)
 	}
