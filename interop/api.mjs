@@ -5,6 +5,7 @@
 
 import { spawn } from 'node:child_process';
 import path from 'node:path';
+import WebSocket from 'ws';
 import { Claims } from './claims.mjs';
 import { conform } from './conformance.mjs';
 import { lookAtPages } from './pages.mjs';
@@ -26,6 +27,11 @@ try {
     if ((await fetch(`${url}/_readyz`)).status !== 200) return false;
     return (await (await fetch(`${url}/xrpc/network.cistern.getStream`)).json()).newest?.seq > 1000;
   });
+  // Two consumers, for the page: one at the tip, one that reads from the beginning and pauses.
+  const consumers = ['', '?cursor=0'].map((query) => new WebSocket(`${url.replace('http', 'ws')}/xrpc/com.atproto.sync.subscribeRepos${query}`, {
+    headers: { 'User-Agent': query ? 'a feed generator' : 'a bot' },
+  }));
+  for (const c of consumers) await new Promise((resolve, reject) => c.once('open', resolve).once('error', reject));
   await conform(claims, url);
   await lookAtPages(claims, url, { user: 'admin', password: 'demo' }, pictures);
 } catch (err) {

@@ -9,6 +9,7 @@ import path from 'node:path';
 import { Audience, describe } from './audience.mjs';
 import { Cistern } from './cistern.mjs';
 import { Claims } from './claims.mjs';
+import { readByIndigo } from './indigo.mjs';
 import { Ledger } from './ledger.mjs';
 import { Network } from './network.mjs';
 import { Store } from './store.mjs';
@@ -66,6 +67,12 @@ async function run(program) {
   replay.check(claims);
   await replay.close();
 
+  const gone = inactive(live.reader.events);
+  await readByIndigo(claims, {
+    tools: process.env.CISTERN_INDIGO, dir, relayUrl: cistern.url, plcUrl: net.plcUrlForClients, hosts: Object.keys(net.hosts).length,
+    known: new Set(live.reader.events.map((event) => event.fact.did).filter((did) => did && !gone.has(did))),
+  });
+
   claims.chapter('a stop, and events while it is down');
   const before = live.reader.events.length;
   const how = await cistern.stop();
@@ -117,8 +124,8 @@ async function run(program) {
   restored.check(claims);
   await restored.close();
   await checkEveryCursor(claims, cistern.url, live.reader.events);
-  const gone = inactive(live.reader.events);
-  claims.ok(`accounts are gone whose commits nobody can replay (${gone.size})`, gone.size > 0);
+  const silenced = inactive(live.reader.events);
+  claims.ok(`accounts are gone whose commits nobody can replay (${silenced.size})`, silenced.size > 0);
   claims.ok('new events have numbers far above those before', live.reader.events.at(-1).fact.seq >= 1_000_000_000);
 
   claims.chapter('what it was all tried with');

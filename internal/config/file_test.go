@@ -26,6 +26,7 @@ disable-request-crawl = true
 segment-age = "2m"
 trusted-domains = ["*.one.example"]
 verify = "lenient"
+plc-rate = 0.5
 `)
 	for name, args := range map[string][]string{
 		"before the command": {"--config", path, "serve"}, "after it": {"serve", "--config", path}, "by the environment": {"serve"},
@@ -39,7 +40,7 @@ verify = "lenient"
 			continue
 		}
 		if c.Bind != "127.0.0.1:9000" || len(c.AdminPasswords) != 2 || c.AdminPasswords[1] != "two" || c.InitialSeq != 77 || !c.Crawl.DisableRequestCrawl ||
-			c.SegmentAge != 2*time.Minute || c.Crawl.TrustedDomains[0] != "*.one.example" || c.Verify != "lenient" || c.LedgerDays != 90 {
+			c.SegmentAge != 2*time.Minute || c.Crawl.TrustedDomains[0] != "*.one.example" || c.Verify != "lenient" || c.LedgerDays != 90 || c.Identity.PLCRate != 0.5 {
 			t.Errorf("%s: %+v", name, c)
 		}
 	}
@@ -60,7 +61,7 @@ func TestAFileThatIsWrongIsRefusedWithWhy(t *testing.T) {
 		"bindd = \":1\"":              `no flag "bindd"`,
 		"config = \"x\"":              `no flag "config"`,
 		"bind = ":                     "line 1",
-		"bind = 1.5":                  "bind: want a string",
+		"bind = 2026-01-01":           "bind: want a string",
 		"[serve]\nbind = \":1\"":      "serve: want",
 		"host = [\"a,b\"]":            "host: a list has strings without commas",
 		"host = [1]":                  "host: a list",

@@ -13,9 +13,6 @@ type Identity struct {
 	CacheBytes int64   // memory for documents
 }
 
-// minIdentityCache is room for some thousand accounts.
-const minIdentityCache = 1 << 20
-
 // maxPLCRate is more than anyone could want, and far from what cannot be counted.
 const maxPLCRate = 1e6
 
@@ -32,15 +29,9 @@ func (i *Identity) flags(f *file) []cli.Flag {
 	}
 }
 
-func (i *Identity) validate() (err error) {
+func (i *Identity) validate() error {
 	if !(i.PLCRate >= 0 && i.PLCRate <= maxPLCRate) { // not even a NaN
 		return fmt.Errorf("--plc-rate %v is not between 0 and %v", i.PLCRate, float64(maxPLCRate))
 	}
-	if i.CacheBytes, err = ParseSize(i.CacheSize); err != nil {
-		return fmt.Errorf("--identity-cache: %w", err)
-	}
-	if i.CacheBytes < minIdentityCache {
-		return fmt.Errorf("--identity-cache %s is below 1MiB", i.CacheSize)
-	}
-	return nil
+	return readSizes(size{flag: "identity-cache", given: i.CacheSize, least: "1MiB", to: &i.CacheBytes}) // some thousand accounts
 }

@@ -20,13 +20,6 @@ type Replay struct {
 	RateBytes     int64         // bytes a second to each consumer from files, 0 for no limit
 }
 
-// Least sizes: a ring of a few chunks, and blocks of the largest frames.
-const (
-	minRing   = 8 << 20
-	minBlocks = 16 << 20
-	minRate   = 64 << 10
-)
-
 func (r *Replay) flags(f *file) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
@@ -56,33 +49,18 @@ func (r *Replay) flags(f *file) []cli.Flag {
 	}
 }
 
-func (r *Replay) validate() (err error) {
-	if r.RingBytes, err = ParseSize(r.RingSize); err != nil {
-		return fmt.Errorf("--ring-bytes: %w", err)
-	}
-	if r.RingBytes < minRing {
-		return fmt.Errorf("--ring-bytes %s is below 8MiB", r.RingSize)
-	}
-	if r.BlocksBytes, err = ParseSize(r.BlocksSize); err != nil {
-		return fmt.Errorf("--replay-bytes: %w", err)
-	}
-	if r.BlocksBytes < minBlocks {
-		return fmt.Errorf("--replay-bytes %s is below 16MiB", r.BlocksSize)
-	}
-	if r.MaxConsumers < 1 {
+func (r *Replay) validate() error {
+	switch {
+	case r.MaxConsumers < 1:
 		return fmt.Errorf("--max-consumers %d is below 1", r.MaxConsumers)
-	}
-	if r.MaxPerAddress < 0 {
+	case r.MaxPerAddress < 0:
 		return fmt.Errorf("--max-consumers-per-address %d is below 0", r.MaxPerAddress)
-	}
-	if r.StallTimeout < time.Second {
+	case r.StallTimeout < time.Second:
 		return fmt.Errorf("--consumer-stall-timeout %s is below a second", r.StallTimeout)
 	}
-	if r.RateBytes, err = ParseSize(r.RateSize); err != nil {
-		return fmt.Errorf("--consumer-rate-limit: %w", err)
-	}
-	if r.RateBytes > 0 && r.RateBytes < minRate {
-		return fmt.Errorf("--consumer-rate-limit %s is below 64KiB a second", r.RateSize)
-	}
-	return nil
+	return readSizes( // the least: a ring of a few chunks, and blocks of the largest frames
+		size{flag: "ring-bytes", given: r.RingSize, least: "8MiB", to: &r.RingBytes},
+		size{flag: "replay-bytes", given: r.BlocksSize, least: "16MiB", to: &r.BlocksBytes},
+		size{flag: "consumer-rate-limit", given: r.RateSize, least: "64KiB", orZero: true, to: &r.RateBytes},
+	)
 }

@@ -29,3 +29,30 @@ func ParseSize(s string) (int64, error) {
 	}
 	return 0, fmt.Errorf("%q is not a size such as 256MiB", s)
 }
+
+// size is a flag that was given a number of bytes.
+type size struct {
+	flag, given string
+	least       string
+	orZero      bool   // 0 has a meaning of its own
+	to          *int64 // what it is
+}
+
+// readSizes reads what flags were given.
+func readSizes(sizes ...size) error {
+	for _, s := range sizes {
+		n, err := ParseSize(s.given)
+		if err != nil {
+			return fmt.Errorf("--%s: %w", s.flag, err)
+		}
+		least, err := ParseSize(s.least)
+		if err != nil {
+			return err
+		}
+		if n < least && (n > 0 || !s.orZero) {
+			return fmt.Errorf("--%s %s is below %s", s.flag, s.given, s.least)
+		}
+		*s.to = n
+	}
+	return nil
+}

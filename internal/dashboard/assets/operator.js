@@ -12,16 +12,17 @@ const write = {
   },
 };
 
-const samples = 300;
+const samples = 300, fewest = 30; // points of a curve
 const history = JSON.parse(document.getElementById("charts").dataset.history) ?? [];
 
 function draw() {
   for (const svg of $(".spark")) {
     const values = history.map((h) => h[svg.dataset.of]);
     const most = Math.max(1, ...values);
-    const points = values.map((v, i) => `${samples - values.length + i},${(58 - (56 * v) / most).toFixed(1)}`);
+    const step = 300 / Math.max(fewest, values.length), first = 300 - step * (values.length - 1);
+    const points = values.map((v, i) => `${(first + i * step).toFixed(1)},${(58 - (56 * v) / most).toFixed(1)}`);
     svg.querySelector(".line").setAttribute("d", points.length ? `M${points.join("L")}` : "");
-    svg.querySelector(".area").setAttribute("d", points.length ? `M${samples - values.length},60L${points.join("L")}L${samples - 1},60Z` : "");
+    svg.querySelector(".area").setAttribute("d", points.length ? `M${first.toFixed(1)},60L${points.join("L")}L300,60Z` : "");
   }
 }
 
