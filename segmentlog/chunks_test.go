@@ -299,7 +299,7 @@ func TestAFileThatGoesBetweenTheLookAndTheOpeningIsLookedUpAgainOnce(t *testing.
 	o.FS = fs
 	l := tieredLog(t, o, 0, 700)
 	defer mustClose(t, l)
-	l.sealer = &sealer{fs: o.FS, dir: o.FS.PathJoin(o.Dir, segmentFolder), tree: ranges.NewEmptyRange(0)}
+	l.sealer = &sealer{fs: o.FS, dir: o.FS.PathJoin(o.Dir, segmentFolder), tree: ranges.NewEmptyRange(0), hurry: func() bool { return false }}
 	want := readAll(t, l, 0)
 	sealed := 0
 	fs.before = func(path string) { // the sealer is faster, each time but for the newest file

@@ -132,7 +132,7 @@ func (l *Log) adoptFiles(sealed *sealedRecovery, rec *recovery) {
 		l.tip.Store(rec.lastSeq)
 	}
 	if l.opts.Seal != nil {
-		l.sealer = &sealer{fs: l.opts.FS, dir: sealed.dir, o: *l.opts.Seal, tree: sealed.tree}
+		l.sealer = &sealer{fs: l.opts.FS, dir: sealed.dir, o: *l.opts.Seal, tree: sealed.tree, hurry: func() bool { return l.Closed() > 1 }}
 	}
 }
 

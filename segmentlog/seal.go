@@ -17,6 +17,13 @@ const (
 	// sealRetry is how long to wait after a seal failed, doubled up to sealRetryMax.
 	sealRetry    = time.Second
 	sealRetryMax = 5 * time.Minute
+	// Sealing rests sealRest times as long as it worked, after each sealSlice of work, unless
+	// more files wait: for the seconds that it would take all processors, those who read at
+	// the tip would wait.
+	sealSlice = 5 * time.Millisecond
+	sealRest  = 4
+	// maxSealRest is the longest that it rests at once.
+	maxSealRest = 100 * time.Millisecond
 )
 
 // SealInfo describes a sealed segment.
@@ -35,6 +42,8 @@ type sealer struct {
 	dir  string // of the segments
 	o    SegmentOptions
 	tree *compact.Range // the leaves of everything sealed
+	// hurry says that more than one file waits.
+	hurry func() bool
 }
 
 // seal writes the segment of a closed hot file: temporary name, sync, rename, sync
@@ -89,7 +98,11 @@ func (s *sealer) write(ctx context.Context, f io.Writer, h *hotFile) (*Footer, e
 	defer w.close()
 	records := h.records(hot, h.headerLen, h.end.Load())
 	var rec Record
-	for {
+	began := time.Now()
+	for i := 0; ; i++ {
+		if i%64 == 0 {
+			began = s.rest(ctx, began)
+		}
 		err := records.next(&rec)
 		if errors.Is(err, io.EOF) {
 			break
@@ -109,4 +122,22 @@ func (s *sealer) write(ctx context.Context, f io.Writer, h *hotFile) (*Footer, e
 			w.footer.Count, w.footer.Name.LastSeq, h.count.Load(), h.lastSeq.Load()))
 	}
 	return w.finish(s.tree)
+}
+
+// rest lets others work when it is time for that. It returns since when there was no rest.
+func (s *sealer) rest(ctx context.Context, began time.Time) time.Time {
+	worked := time.Since(began)
+	switch {
+	case worked < sealSlice:
+		return began
+	case s.hurry():
+		return time.Now()
+	}
+	timer := time.NewTimer(min(sealRest*worked, maxSealRest)) // a slow disk is no work
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return time.Now()
 }

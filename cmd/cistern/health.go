@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -13,11 +15,17 @@ import (
 // healthCommand asks a running relay how it is; for containers, which have nothing else to ask
 // with.
 func healthCommand() *cli.Command {
-	var url string
+	url := "http://127.0.0.1:2470"
+	if host, port, err := net.SplitHostPort(os.Getenv("CISTERN_BIND")); err == nil {
+		if host == "" || host == "0.0.0.0" || host == "::" {
+			host = "127.0.0.1"
+		}
+		url = "http://" + net.JoinHostPort(host, port)
+	}
 	return &cli.Command{
 		Name: "health", Usage: "ask a running relay whether it is healthy; exit code 1 when not",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "url", Usage: "the relay's public listener", Value: "http://127.0.0.1:2470", Destination: &url},
+			&cli.StringFlag{Name: "url", Usage: "the relay's public listener", Value: url, Destination: &url},
 		},
 		Action: func(ctx context.Context, _ *cli.Command) error {
 			ctx, cancel := context.WithTimeout(ctx, 4*time.Second)

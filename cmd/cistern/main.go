@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v3"
+	_ "golang.org/x/crypto/x509roots/fallback" // an image of nothing but this program has no others
 
 	"github.com/cistern-archive/cistern/internal/config"
 	"github.com/cistern-archive/cistern/internal/relay"
