@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"net/http"
+	"errors"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // bucket of a histogram: how many observations were at most le.
@@ -19,35 +16,18 @@ type bucket struct {
 // histogram asks the relay for the buckets of a histogram without labels, none where it has
 // no such histogram.
 func (r *relay) histogram(ctx context.Context, name string) (out []bucket, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.metrics+"/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	prefix := name + `_bucket{le="`
-	sc := bufio.NewScanner(resp.Body)
-	for sc.Scan() {
-		rest, ok := strings.CutPrefix(sc.Text(), prefix)
+	var failed error
+	err = r.samples(ctx, func(sample string, count float64) bool {
+		le, ok := strings.CutPrefix(sample, name+`_bucket{le="`)
 		if !ok {
-			continue
+			return true
 		}
-		le, count, _ := strings.Cut(rest, `"} `)
-		var b bucket
-		if b.le, err = strconv.ParseFloat(le, 64); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		if b.count, err = strconv.ParseFloat(count, 64); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
+		b := bucket{count: count}
+		b.le, failed = strconv.ParseFloat(strings.TrimSuffix(le, `"}`), 64)
 		out = append(out, b)
-	}
-	return out, sc.Err()
+		return failed == nil
+	})
+	return out, errors.Join(err, failed)
 }
 
 // quantileBetween is the bound of the bucket that holds a quantile of what was observed

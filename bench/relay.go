@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -13,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cistern-archive/cistern/internal/netsim"
@@ -69,6 +69,23 @@ func (r *relay) metric(ctx context.Context, name string) (value float64, err err
 
 // scrape asks the relay for metrics, named with their labels; all must be there.
 func (r *relay) scrape(ctx context.Context, want map[string]func(float64)) error {
+	found := 0
+	err := r.samples(ctx, func(name string, value float64) bool {
+		if take := want[name]; take != nil {
+			take(value)
+			found++
+		}
+		return found < len(want)
+	})
+	if err == nil && found < len(want) {
+		err = fmt.Errorf("%s/metrics has %d of %v", r.metrics, found, slices.Sorted(maps.Keys(want)))
+	}
+	return err
+}
+
+// samples asks the relay for its metrics and calls each with them, named with their labels,
+// until it returns false.
+func (r *relay) samples(ctx context.Context, each func(name string, value float64) (more bool)) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.metrics+"/metrics", nil)
@@ -80,24 +97,25 @@ func (r *relay) scrape(ctx context.Context, want map[string]func(float64)) error
 		return err
 	}
 	defer resp.Body.Close()
-	found := 0
-	for sc := bufio.NewScanner(resp.Body); sc.Scan() && found < len(want); {
-		name, value, _ := bytes.Cut(sc.Bytes(), []byte(" "))
-		take := want[string(name)]
-		if take == nil {
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s/metrics: HTTP %s", r.metrics, resp.Status)
+	}
+	sc := bufio.NewScanner(resp.Body)
+	for sc.Scan() {
+		line := sc.Text()
+		at := strings.LastIndexByte(line, ' ')
+		if at < 0 || line[0] == '#' {
 			continue
 		}
-		v, err := strconv.ParseFloat(string(value), 64)
+		v, err := strconv.ParseFloat(line[at+1:], 64)
 		if err != nil {
 			return fmt.Errorf("%s/metrics: %w", r.metrics, err)
 		}
-		take(v)
-		found++
+		if !each(line[:at], v) {
+			return nil
+		}
 	}
-	if found < len(want) {
-		return fmt.Errorf("%s/metrics has %d of %v (HTTP %s)", r.metrics, found, slices.Sorted(maps.Keys(want)), resp.Status)
-	}
-	return nil
+	return sc.Err()
 }
 
 // waitLogged waits until the relay has logged want events. Asking costs the relay

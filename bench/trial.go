@@ -65,46 +65,46 @@ type trial struct {
 // startTrial starts everything. Hosts have events to send and make more before the
 // relay comes, which starts with all hosts on its command line. meanwhile runs while
 // they are being connected.
-func startTrial(ctx context.Context, c *cistern, dir string, spec crowdSpec, meanwhile func(context.Context, *relay) error) (t *trial, err error) {
+func startTrial(ctx context.Context, c *cistern, dir string, spec crowdSpec, meanwhile func(context.Context, *relay) error) (_ *trial, err error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
-	t = &trial{spec: spec}
+	started := &trial{spec: spec}
 	defer func() {
 		if err != nil {
-			t.end()
+			started.end()
 		}
 	}()
-	if t.idler, err = startTalker("idle", dir, "idle"); err != nil {
+	if started.idler, err = startTalker("idle", dir, "idle"); err != nil {
 		return nil, err
 	}
-	idleAddr, err := t.idler.line(ctx, "listening")
+	idleAddr, err := started.idler.line(ctx, "listening")
 	if err != nil {
 		return nil, err
 	}
-	if t.crowd, err = startCrowd(ctx, dir, spec); err != nil {
+	if started.crowd, err = startCrowd(ctx, dir, spec); err != nil {
 		return nil, err
 	}
-	if err := t.crowd.tell(lineEmit); err != nil {
+	if err := started.crowd.tell(lineEmit); err != nil {
 		return nil, err
 	}
-	if t.relay, err = newRelay("cistern_log_tip_seq", 0); err != nil {
+	if started.relay, err = newRelay("cistern_log_tip_seq", 0); err != nil {
 		return nil, err
 	}
-	cmd, err := c.command(dir, t.relay, t.crowd)
+	cmd, err := c.command(dir, started.relay, started.crowd)
 	if err != nil {
 		return nil, err
 	}
-	t.began = time.Now()
-	if err := t.relay.startAs(cmd); err != nil {
+	started.began = time.Now()
+	if err := started.relay.startAs(cmd); err != nil {
 		return nil, err
 	}
-	t.health = startProber("http://"+t.relay.addr+"/_health", t.began)
-	t.idle = startProber("http://"+idleAddr, t.began)
-	t.watcher = startWatcher(t.relay, t.began)
+	started.health = startProber("http://"+started.relay.addr+"/_health", started.began)
+	started.idle = startProber("http://"+idleAddr, started.began)
+	started.watcher = startWatcher(started.relay, started.began)
 	met := make(chan error, 1)
-	go func() { met <- meanwhile(ctx, t.relay) }()
-	return t, errors.Join(t.connect(ctx), <-met)
+	go func() { met <- meanwhile(ctx, started.relay) }()
+	return started, errors.Join(started.connect(ctx), <-met)
 }
 
 // command is how Cistern is started in front of a crowd.

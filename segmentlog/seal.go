@@ -24,6 +24,8 @@ const (
 	sealRest  = 4
 	// maxSealRest is the longest that it rests at once.
 	maxSealRest = 100 * time.Millisecond
+	// sealSyncBytes are given to the disk at once.
+	sealSyncBytes = 1 << 20
 )
 
 // SealInfo describes a sealed segment.
@@ -57,6 +59,9 @@ func (s *sealer) seal(ctx context.Context, h *hotFile) (*sealedFile, *Footer, er
 	if err != nil {
 		return nil, nil, err
 	}
+	// Written back as it grows: the sync of a whole segment at once holds the group commits up
+	// for seconds.
+	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{NoSyncOnClose: true, BytesPerSync: sealSyncBytes})
 	hash := sha256.New()
 	footer, err := s.write(ctx, io.MultiWriter(f, hash), h)
 	if err == nil {
