@@ -7,44 +7,63 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { freePort, poll } from './wait.mjs';
 
-/** `tools`: the folder with both programs. `known`: DIDs of accounts that are active. */
-export async function readByIndigo(claims, { tools, dir, relayUrl, plcUrl, hosts, known }) {
-  claims.chapter('the reference relay’s pull-hosts, and tap');
-  fs.mkdirSync(path.join(dir, 'indigo'));
-  const pulled = await promisify(execFile)(path.join(tools, 'relay'), [
-    'pull-hosts', '--relay-host', relayUrl, '--batch-size', '1', '--db-url', `sqlite://${dir}/indigo/relay.sqlite`, '--skip-host-checks',
-  ]).then(({ stdout }) => ({ stdout }), (err) => ({ stdout: err.stdout, err }));
-  claims.ok('pull-hosts ends without an error', !pulled.err, `${pulled.err}`);
-  const listed = pulled.stdout.split('\n').filter((line) => / *(added|exists|non-public|status=|no-cursor)/.test(line));
-  claims.ok(`it was told of every host (${hosts})`, listed.length === hosts, pulled.stdout);
+/** Lets the reference relay read the list of hosts, of which there are `count`. */
+export async function pullHosts(claims, { tools, dir, relayUrl, count }) {
+  const { stdout, err } = await promisify(execFile)(path.join(tools, 'relay'), [
+    'pull-hosts', '--relay-host', relayUrl, '--batch-size', '1', '--db-url', `sqlite://${dir}/pulled.sqlite`, '--skip-host-checks',
+  ]).catch((failed) => ({ stdout: failed.stdout, err: failed }));
+  claims.ok('pull-hosts ends without an error', !err, `${err}`);
+  const listed = stdout.split('\n').filter((line) => /: (added|exists|non-public|status=|no-cursor)/.test(line));
+  claims.ok(`it was told of every host (${count})`, listed.length === count, stdout);
+}
 
-  const port = await freePort();
-  const log = fs.openSync(path.join(dir, 'indigo', 'tap.log'), 'w');
-  const tap = spawn(path.join(tools, 'tap'), ['run'], {
-    stdio: ['ignore', log, log],
-    env: {
-      ...process.env, TAP_RELAY_URL: relayUrl, TAP_PLC_URL: plcUrl, TAP_FULL_NETWORK: 'true', TAP_DISABLE_ACKS: 'true', TAP_NO_REPLAY: 'false',
-      TAP_BIND: `127.0.0.1:${port}`, TAP_DATABASE_URL: `sqlite://${dir}/indigo/tap.sqlite`,
-    },
-  });
-  fs.closeSync(log);
-  const text = () => fs.readFileSync(path.join(dir, 'indigo', 'tap.log'), 'utf8');
-  try {
-    const get = async (what) => (await fetch(`http://127.0.0.1:${port}/${what}`)).json();
-    await poll('tap to know every account', async () => {
-      const states = await Promise.all([...known].map((did) => get(`info/${did}`).catch(() => ({}))));
-      return states.every((s) => s.state === 'active');
-    }, { ms: 90_000 });
-    claims.ok(`tap follows every active account (${known.size})`, true);
-    const { record_count: records } = await get('stats/record-count');
-    claims.ok(`and has their records (${records})`, records > 0);
-    const { firehose } = await get('stats/cursors');
-    claims.ok(`and a cursor of the stream (${firehose})`, firehose > 0);
-  } catch (err) {
-    claims.ok('tap follows every active account', false, `${err}\n${text().slice(-3000)}`);
-  } finally {
-    tap.kill('SIGKILL');
+export class Tap {
+  /** Starts tap, in full-network mode, and resolves when it follows the stream. */
+  static async start({ tools, dir, relayUrl, plcUrl }) {
+    const tap = new Tap();
+    const port = await freePort();
+    tap.url = `http://127.0.0.1:${port}`;
+    tap.logFile = path.join(dir, 'tap.log');
+    const log = fs.openSync(tap.logFile, 'w');
+    tap.child = spawn(path.join(tools, 'tap'), ['run'], {
+      stdio: ['ignore', log, log],
+      env: {
+        ...process.env, TAP_RELAY_URL: relayUrl, TAP_PLC_URL: plcUrl, TAP_FULL_NETWORK: 'true', TAP_DISABLE_ACKS: 'true',
+        TAP_CURSOR_SAVE_INTERVAL: '100ms', TAP_BIND: `127.0.0.1:${port}`, TAP_DATABASE_URL: `sqlite://${dir}/tap.sqlite`,
+      },
+    });
+    fs.closeSync(log);
+    await poll('tap to follow the stream', () => tap.log().includes('connected to firehose'));
+    return tap;
   }
-  const errors = text().split('\n').filter((line) => /level=ERROR|"level":"ERROR"|panic/.test(line));
-  claims.sameList('tap complains of nothing', errors, []);
+
+  log() { return fs.readFileSync(this.logFile, 'utf8'); }
+
+  async get(what) { return (await fetch(`${this.url}/${what}`)).json(); }
+
+  kill() { this.child.kill('SIGKILL'); }
+
+  /** Resolves when it has a cursor of the stream to go on from. */
+  async hasCursor() {
+    await poll('tap to keep a cursor', async () => (await this.get('stats/cursors')).firehose > 0);
+  }
+
+  /** Asserts that it comes to `revs`, the last rev of each account, and ends it. */
+  async finish(claims, revs) {
+    let behind = ['nobody was asked for'];
+    await poll('tap to have everything', async () => {
+      behind = [];
+      for (const [did, rev] of revs) {
+        const info = await this.get(`info/${did}`);
+        if (info.state !== 'active' || !(info.rev >= rev)) behind.push(`${JSON.stringify(info)}, not ${rev}`);
+      }
+      return behind.length === 0;
+    }, { every: 250 }).catch(() => {});
+    claims.sameList(`tap followed every account to its last commit, across the restart (${revs.size})`, behind, []);
+    const { record_count: records } = await this.get('stats/record-count');
+    claims.ok(`and has their records (${records})`, records > 0);
+    this.kill();
+    const errors = this.log().split('\n').filter((line) => /"level":"ERROR"|panic/.test(line));
+    claims.sameList('tap complains of nothing', errors, []);
+  }
 }

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { Audience, describe } from './audience.mjs';
 import { Cistern } from './cistern.mjs';
 import { Claims } from './claims.mjs';
-import { readByIndigo } from './indigo.mjs';
+import { pullHosts, Tap } from './indigo.mjs';
 import { Ledger } from './ledger.mjs';
 import { Network } from './network.mjs';
 import { Store } from './store.mjs';
@@ -23,6 +23,7 @@ const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'cistern-interop-'));
 let net;
 let cistern;
 let store;
+let tap;
 
 // A client library that throws outside of any call of ours ends up here.
 for (const event of ['uncaughtException', 'unhandledRejection']) {
@@ -36,6 +37,8 @@ async function run(program) {
     program, dir, plcUrl: net.plcUrlForCistern, hosts: net.addresses(), store,
   });
   await cistern.start();
+  const tools = process.env.CISTERN_INDIGO;
+  tap = await Tap.start({ tools, dir, relayUrl: cistern.url, plcUrl: net.plcUrlForClients });
 
   const ledger = new Ledger(net.hosts);
   const story = new Story(net.hosts, ledger, claims);
@@ -67,11 +70,8 @@ async function run(program) {
   replay.check(claims);
   await replay.close();
 
-  const gone = inactive(live.reader.events);
-  await readByIndigo(claims, {
-    tools: process.env.CISTERN_INDIGO, dir, relayUrl: cistern.url, plcUrl: net.plcUrlForClients, hosts: Object.keys(net.hosts).length,
-    known: new Set(live.reader.events.map((event) => event.fact.did).filter((did) => did && !gone.has(did))),
-  });
+  await pullHosts(claims, { tools, dir, relayUrl: cistern.url, count: Object.keys(net.hosts).length });
+  await tap.hasCursor();
 
   claims.chapter('a stop, and events while it is down');
   const before = live.reader.events.length;
@@ -104,6 +104,9 @@ async function run(program) {
     await audience.close();
   }
   await checkEveryCursor(claims, cistern.url, live.reader.events);
+
+  claims.chapter('tap, which followed since the first event');
+  await tap.finish(claims, lastRevs(live.reader.events));
 
   claims.chapter('the disk is lost, and the archive has everything');
   await cistern.shipped(live.reader.events.at(-1).fact.seq);
@@ -142,6 +145,14 @@ function checkSame(audience, want) {
     lines(audience.reader.events), lines(want));
 }
 
+/** The rev of the last commit of each account that is active in the end. */
+function lastRevs(events) {
+  const revs = new Map();
+  for (const { fact } of events) if (fact.kind === 'commit') revs.set(fact.did, fact.rev);
+  for (const did of inactive(events)) revs.delete(did);
+  return revs;
+}
+
 /** Asserts that what the run set up did take part in it. */
 function checkCoverage(ledger) {
   const { served } = net.directory;
@@ -167,6 +178,7 @@ try {
 } finally {
   cistern?.kill();
   store?.kill();
+  tap?.kill();
 }
 console.log(`\n${Math.round((performance.now() - began) / 100) / 10} s after the modules were loaded`);
 const code = claims.close();

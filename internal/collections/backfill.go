@@ -135,14 +135,14 @@ func (b *Backfill) admin(method, what string, body []byte) func(context.Context)
 var errRefused = errors.New("refused")
 
 // call makes a request until it is answered, a few times.
-func (b *Backfill) call(ctx context.Context, make func(context.Context) (*http.Request, error), into any) (err error) {
+func (b *Backfill) call(ctx context.Context, request func(context.Context) (*http.Request, error), into any) (err error) {
 	wait := b.Retry
 	if wait == 0 {
 		wait = time.Second
 	}
 	for range retries {
 		var req *http.Request
-		if req, err = make(ctx); err != nil {
+		if req, err = request(ctx); err != nil {
 			return err
 		}
 		if err = b.once(req, into); err == nil || errors.Is(err, errRefused) {

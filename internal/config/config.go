@@ -45,7 +45,7 @@ func (c *Config) CommonFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name: "config", Usage: "file of settings: TOML, name = value, with the names of these flags", TakesFile: true,
-			Sources: cli.EnvVars(variable("config")), Destination: &c.file.path,
+			Sources: cli.EnvVars(variable("config")), // FindFile has read it by now
 		},
 		&cli.StringSliceFlag{
 			Name: "admin-password", Usage: "password of the admin API, user admin; repeatable; without one the admin API is off",

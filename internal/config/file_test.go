@@ -29,8 +29,10 @@ verify = "lenient"
 plc-rate = 0.5
 `)
 	for name, args := range map[string][]string{
-		"before the command": {"--config", path, "serve"}, "after it": {"serve", "--config", path}, "by the environment": {"serve"},
+		"before the command": {"--config", path, "serve"}, "after it": {"serve", "--config", path}, "in one": {"serve", "--config=" + path},
+		"by the environment": {"serve"},
 	} {
+		t.Setenv("CISTERN_CONFIG", "")
 		if name == "by the environment" {
 			t.Setenv("CISTERN_CONFIG", path)
 		}
