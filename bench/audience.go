@@ -17,7 +17,7 @@ import (
 const (
 	// sweepEvery is how often every socket of an audience is read: far rarer than events
 	// come, so that a read takes several and the readers leave the cores to the relay.
-	sweepEvery = 10 * time.Millisecond
+	sweepEvery = 30 * time.Millisecond
 	// pongEvery is how often each says that it is alive, asked or not (RFC 6455, 5.5.3).
 	pongEvery = 20 * time.Second
 	// dialsAtOnce bounds the handshakes that are under way.

@@ -180,7 +180,7 @@ func (o *slowOptions) beside(ctx context.Context, st *stage, ls listeners, late 
 // dawdle lets the slow consumer read at its pace, and the other go on after its pause.
 func (o *slowOptions) dawdle(ctx context.Context, st *stage, slow, paused *seat, at, first int, s *slowSample) {
 	began := time.Now()
-	every(ctx, 2*sweepEvery, func() {
+	every(ctx, 20*time.Millisecond, func() {
 		slow.allow(at + int(time.Since(began).Seconds()*float64(o.crawl)))
 		if s.lagPause != 0 || time.Since(began) < o.pause {
 			return

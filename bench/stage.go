@@ -102,7 +102,7 @@ func (st *stage) caughtUp(ctx context.Context, want int, of ...attendant) (out a
 		if out = attendanceOf(want, of...); out.events > had {
 			had, moved = out.events, time.Now()
 		}
-		return out.behind == 0 || time.Since(moved) > quiet, 5 * sweepEvery
+		return out.behind == 0 || time.Since(moved) > quiet, 50 * time.Millisecond
 	})
 	return out, err
 }
