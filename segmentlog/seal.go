@@ -61,9 +61,9 @@ func (s *sealer) seal(ctx context.Context, h *hotFile) (*sealedFile, *Footer, er
 	}
 	// Written back as it grows: the sync of a whole segment at once holds the group commits up
 	// for seconds.
-	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{NoSyncOnClose: true, BytesPerSync: sealSyncBytes})
+	gently := vfs.NewSyncingFile(f, vfs.SyncingFileOptions{NoSyncOnClose: true, BytesPerSync: sealSyncBytes})
 	hash := sha256.New()
-	footer, err := s.write(ctx, io.MultiWriter(f, hash), h)
+	footer, err := s.write(ctx, io.MultiWriter(gently, hash), h)
 	if err == nil {
 		err = f.Sync()
 	}

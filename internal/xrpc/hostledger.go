@@ -3,10 +3,7 @@ package xrpc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -28,44 +25,30 @@ type HostLedger interface {
 // hostLedgerHandler serves network.cistern.getHostLedger; its lexicon is in
 // lexicons/network/cistern.
 func hostLedgerHandler(l HostLedger, now func() time.Time) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			WriteError(w, http.StatusMethodNotAllowed, "InvalidRequest", "use GET")
-			return
-		}
-		q, err := ledgerQuery(r.URL.RawQuery, now())
+	return query(func(r *http.Request, p *params) (any, error) {
+		q, err := ledgerQuery(p, now())
 		if err != nil {
-			WriteError(w, http.StatusBadRequest, "InvalidRequest", err.Error())
-			return
+			return nil, invalid(err)
 		}
 		page, err := l.Query(r.Context(), q)
 		switch {
 		case errors.Is(err, ledger.ErrCursor):
-			WriteError(w, http.StatusBadRequest, "InvalidRequest", "cursor: not one that this method gave")
+			return nil, invalid(errors.New("cursor: not one that this method gave"))
 		case err != nil:
-			WriteError(w, http.StatusServiceUnavailable, "LedgerUnavailable", "the ledger cannot be read for the moment")
-		default:
-			WriteJSON(w, http.StatusOK, ledgerAnswer(page))
+			return nil, &failure{http.StatusServiceUnavailable, "LedgerUnavailable", "the ledger cannot be read for the moment"}
 		}
+		return ledgerAnswer(page), nil
 	})
 }
 
 // ledgerQuery reads the parameters. Errors name the parameter.
-func ledgerQuery(raw string, now time.Time) (ledger.Query, error) {
-	values, err := url.ParseQuery(raw)
-	if err != nil {
-		return ledger.Query{}, fmt.Errorf("query: %w", err)
+func ledgerQuery(p *params, now time.Time) (ledger.Query, error) {
+	q := ledger.Query{
+		Host: strings.ToLower(p.text("hostname", maxHostname)), Limit: p.limit(ledgerLimit, ledger.MaxLimit), Cursor: p.text("cursor", maxCursor),
+		Since: p.time("since"), Until: p.time("until"),
 	}
-	q := ledger.Query{Host: strings.ToLower(values.Get("hostname")), Limit: ledgerLimit, Cursor: values.Get("cursor")}
-	if len(q.Host) > maxHostname || values.Has("hostname") && q.Host == "" {
-		return q, fmt.Errorf("hostname: want 1 to %d bytes", maxHostname)
-	}
-	if q.Until, err = timeParam(values, "until"); err != nil {
-		return q, err
-	}
-	if q.Since, err = timeParam(values, "since"); err != nil {
-		return q, err
+	if p.values.Has("hostname") && q.Host == "" {
+		p.fail("hostname", "it is empty")
 	}
 	if q.Since.IsZero() {
 		q.Since = now.Add(-ledgerSpan)
@@ -73,26 +56,7 @@ func ledgerQuery(raw string, now time.Time) (ledger.Query, error) {
 			q.Since = q.Until.Add(-ledgerSpan)
 		}
 	}
-	if s := values.Get("limit"); s != "" {
-		q.Limit, err = strconv.Atoi(s)
-		if err != nil || q.Limit < 1 || q.Limit > ledger.MaxLimit {
-			return q, fmt.Errorf("limit: want a number from 1 to %d", ledger.MaxLimit)
-		}
-	}
-	return q, nil
-}
-
-// timeParam reads a parameter that is a time, the zero time when it is not given.
-func timeParam(values url.Values, name string) (time.Time, error) {
-	s := values.Get(name)
-	if s == "" {
-		return time.Time{}, nil
-	}
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return t, fmt.Errorf("%s: want a time such as 2026-01-02T15:00:00Z (RFC 3339)", name)
-	}
-	return t, nil
+	return q, p.err
 }
 
 type ledgerPage struct {

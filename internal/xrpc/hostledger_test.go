@@ -148,11 +148,11 @@ func TestWhatIsWrongWithAQueryIsSaid(t *testing.T) {
 
 func TestWithoutATimeTheLastDayIsMeant(t *testing.T) {
 	now := atNoon
-	q, err := ledgerQuery("", now)
+	q, err := ledgerQuery(paramsOf(""), now)
 	if err != nil || !q.Since.Equal(now.Add(-24*time.Hour)) || !q.Until.IsZero() || q.Limit != ledgerLimit {
 		t.Errorf("%+v %v", q, err)
 	}
-	q, err = ledgerQuery("until=2025-01-02T00:00:00%2B01:00", now)
+	q, err = ledgerQuery(paramsOf("until=2025-01-02T00:00:00%2B01:00"), now)
 	if err != nil || !q.Until.Equal(time.Date(2025, 1, 1, 23, 0, 0, 0, time.UTC)) || q.Until.Sub(q.Since) != 24*time.Hour {
 		t.Errorf("%+v %v", q, err)
 	}
@@ -258,7 +258,7 @@ func FuzzLedgerQuery(f *testing.F) {
 	}
 	l := counted(f)
 	f.Fuzz(func(t *testing.T, raw string) {
-		q, err := ledgerQuery(raw, atNoon)
+		q, err := ledgerQuery(paramsOf(raw), atNoon)
 		if err != nil {
 			return
 		}

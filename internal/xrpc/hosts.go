@@ -37,16 +37,8 @@ func hostRoutes(mux *http.ServeMux, h Hosts, proxies []netip.Prefix) {
 			requestCrawl(w, r, h, ClientAddr(r, proxies))
 		}
 	})
-	mux.HandleFunc("/xrpc/com.atproto.sync.listHosts", func(w http.ResponseWriter, r *http.Request) {
-		if allows(w, r, http.MethodGet) {
-			listHosts(w, r, h)
-		}
-	})
-	mux.HandleFunc("/xrpc/com.atproto.sync.getHostStatus", func(w http.ResponseWriter, r *http.Request) {
-		if allows(w, r, http.MethodGet) {
-			getHostStatus(w, r, h)
-		}
-	})
+	mux.Handle("/xrpc/com.atproto.sync.listHosts", query(func(_ *http.Request, p *params) (any, error) { return listHosts(p, h) }))
+	mux.Handle("/xrpc/com.atproto.sync.getHostStatus", query(func(_ *http.Request, p *params) (any, error) { return getHostStatus(p, h) }))
 }
 
 // allows refuses other methods than one; HEAD goes with GET.
@@ -140,20 +132,14 @@ func viewOf(h *crawl.Host) hostView {
 	return v
 }
 
-func listHosts(w http.ResponseWriter, r *http.Request, h Hosts) {
-	limit, q := defaultHostsPage, r.URL.Query()
-	if s := q.Get("limit"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > maxHostsPage {
-			WriteError(w, http.StatusBadRequest, "InvalidRequest", fmt.Sprintf("limit must be between 1 and %d", maxHostsPage))
-			return
-		}
-		limit = n
+func listHosts(p *params, h Hosts) (any, error) {
+	limit, cursor := p.limit(defaultHostsPage, maxHostsPage), p.text("cursor", maxCursor)
+	if p.err != nil {
+		return nil, invalid(p.err)
 	}
-	hosts, next, err := h.List(q.Get("cursor"), limit)
+	hosts, next, err := h.List(cursor, limit)
 	if err != nil {
-		WriteHostError(w, err)
-		return
+		return nil, err
 	}
 	page := struct {
 		Cursor string     `json:"cursor,omitempty"`
@@ -162,19 +148,17 @@ func listHosts(w http.ResponseWriter, r *http.Request, h Hosts) {
 	for i := range hosts {
 		page.Hosts = append(page.Hosts, viewOf(&hosts[i]))
 	}
-	WriteJSON(w, http.StatusOK, page)
+	return page, nil
 }
 
-func getHostStatus(w http.ResponseWriter, r *http.Request, h Hosts) {
-	hostname := r.URL.Query().Get("hostname")
-	if hostname == "" {
-		WriteError(w, http.StatusBadRequest, "InvalidRequest", "the parameter hostname is missing")
-		return
+func getHostStatus(p *params, h Hosts) (any, error) {
+	hostname := p.required("hostname", maxHostname)
+	if p.err != nil {
+		return nil, invalid(p.err)
 	}
 	host, err := h.Host(hostname)
 	if err != nil {
-		WriteHostError(w, err)
-		return
+		return nil, err
 	}
-	WriteJSON(w, http.StatusOK, viewOf(&host))
+	return viewOf(&host), nil
 }

@@ -17,8 +17,11 @@ type params struct {
 	err    error
 }
 
-func paramsOf(r *http.Request) *params {
-	values, err := url.ParseQuery(r.URL.RawQuery)
+func paramsOf(raw string) *params {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		err = fmt.Errorf("query: %w", err)
+	}
 	return &params{values, err}
 }
 
@@ -129,7 +132,7 @@ func query(f func(r *http.Request, p *params) (any, error)) http.HandlerFunc {
 		if !allows(w, r, http.MethodGet) {
 			return
 		}
-		p := paramsOf(r)
+		p := paramsOf(r.URL.RawQuery)
 		if p.err != nil {
 			writeFailure(w, invalid(p.err))
 			return

@@ -187,7 +187,7 @@ func toHost(method string, repos Repos) http.HandlerFunc {
 		if !allows(w, r, http.MethodGet) {
 			return
 		}
-		p := paramsOf(r)
+		p := paramsOf(r.URL.RawQuery)
 		did, a, err := known(p, repos)
 		if method == "com.atproto.sync.getRecord" {
 			p.nsid("collection")
@@ -268,6 +268,6 @@ func writeFailure(w http.ResponseWriter, err error) {
 		w.Header().Set("Retry-After", "10")
 		WriteError(w, http.StatusServiceUnavailable, "NotReady", err.Error())
 	default:
-		WriteError(w, http.StatusInternalServerError, "InternalServerError", err.Error())
+		WriteHostError(w, err)
 	}
 }
