@@ -302,6 +302,15 @@ func (w *world) evict() {
 	}
 }
 
+// evictSome goes on until some were.
+func (w *world) evictSome() {
+	for before := w.did["evicted"]; w.did["evicted"] == before; {
+		w.append()
+		w.ship()
+		w.evict()
+	}
+}
+
 // at returns the index of the first event above a position.
 func (w *world) at(pos uint64) int {
 	for i, e := range w.events {
@@ -514,6 +523,8 @@ func TestEveryReaderGetsExactlyTheLogWhateverHappensToIt(t *testing.T) {
 	steps := 1000 * long(t)
 	for i := range steps {
 		switch i { // what is rare, at least once
+		case steps / 4:
+			w.evictSome()
 		case steps / 3, steps * 2 / 3:
 			w.append() // not shipped
 			w.takeOver()

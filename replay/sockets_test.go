@@ -302,6 +302,8 @@ func TestEverySocketGetsExactlyTheLogWhateverHappensToIt(t *testing.T) {
 			running.Go(func() { results[n] = a.follow(rand.New(rand.NewPCG(s, uint64(100+n))), starts[n]) })
 		}
 		switch i { // what is rare, at least once
+		case steps * 2 / 3:
+			a.evictSome()
 		case steps / 2:
 			a.takeOver()
 		case steps * 3 / 4:
