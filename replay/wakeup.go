@@ -13,6 +13,9 @@ const (
 	// stepEvery is how often some of many readers are woken: all at once they would wait for
 	// each other, and what else there is to do for them.
 	stepEvery = time.Millisecond
+	// patience is how many rounds a reader may leave its token before it does not count: a
+	// peer that takes nothing makes nobody else wait for company.
+	patience = 50
 )
 
 // wakeup tells readers that events were published. After a quiet tick all are told at once;
@@ -20,7 +23,9 @@ const (
 // grows with the number of readers (docs/decisions/0011-replay.md).
 type wakeup struct {
 	mu      sync.Mutex
-	list    []chan<- struct{} // the readers, in turn
+	list    []sleeping // the readers, in turn
+	live    int        // of them, those that took their tokens lately, as of the last round
+	counted int        // of them, in this round
 	places  map[chan<- struct{}]int
 	at      int // whose turn it is
 	pending int // readers from at on that were not told yet, all round
@@ -29,6 +34,12 @@ type wakeup struct {
 	quiet   bool      // nothing came for a tick
 	last    time.Time // when readers were woken
 	stopped bool
+}
+
+// sleeping is a reader.
+type sleeping struct {
+	wake chan<- struct{}
+	left int // rounds since it took a token
 }
 
 func (w *wakeup) init() {
@@ -42,7 +53,8 @@ func (w *wakeup) join(wake chan<- struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.places[wake] = len(w.list)
-	w.list = append(w.list, wake)
+	w.list = append(w.list, sleeping{wake: wake})
+	w.live++
 	w.again()
 }
 
@@ -51,9 +63,10 @@ func (w *wakeup) leave(wake chan<- struct{}) {
 	defer w.mu.Unlock()
 	i, last := w.places[wake], len(w.list)-1
 	w.list[i] = w.list[last]
-	w.places[w.list[i]] = i
-	w.list[last] = nil
+	w.places[w.list[i].wake] = i
+	w.list[last] = sleeping{}
 	w.list = w.list[:last]
+	w.live = min(w.live, last)
 	delete(w.places, wake)
 	w.again()
 }
@@ -83,7 +96,7 @@ func (w *wakeup) signal() {
 
 // tick is how long it takes until each reader had its turn.
 func (w *wakeup) tick() time.Duration {
-	return min(time.Duration(len(w.list))*tickPerReader, maxTick)
+	return min(time.Duration(max(w.live, 1))*tickPerReader, maxTick)
 }
 
 // step is after how long the next readers are woken.
@@ -99,9 +112,9 @@ func (w *wakeup) wake() {
 	}
 	for range n {
 		if w.at >= len(w.list) {
-			w.at = 0
+			w.at, w.live, w.counted = 0, w.counted, 0
 		}
-		nudge(w.list[w.at])
+		w.tell(&w.list[w.at])
 		w.at++
 	}
 	w.pending -= n
@@ -111,11 +124,24 @@ func (w *wakeup) wake() {
 	}
 }
 
-// nudge puts a token into a channel that has room for one, unless it has one.
-func nudge(wake chan<- struct{}) {
+// tell wakes a reader, and sees whether it took its last token.
+func (w *wakeup) tell(s *sleeping) {
+	s.left++
+	if nudge(s.wake) {
+		s.left = 0
+	}
+	if s.left < patience {
+		w.counted++
+	}
+}
+
+// nudge puts a token into a channel that has room for one, and says whether it had.
+func nudge(wake chan<- struct{}) bool {
 	select {
 	case wake <- struct{}{}:
+		return true
 	default:
+		return false
 	}
 }
 

@@ -29,6 +29,12 @@ func sleepers(w *wakeup, n int) []*sleeper {
 	return list
 }
 
+func tickOf(w *wakeup) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.tick()
+}
+
 func end(list []*sleeper) {
 	for _, s := range list {
 		close(s.wake)
@@ -70,7 +76,7 @@ func TestWhileEventsFlowEveryReaderIsWokenOnceATick(t *testing.T) {
 			}
 			w.stop()
 			synctest.Wait()
-			tick := w.tick()
+			tick := tickOf(&w)
 			fewest, most := int(time.Second/(tick+2*stepEvery)), 1+int(time.Second/max(tick-stepEvery, 200*time.Microsecond))
 			for i, s := range list {
 				if len(s.at) < fewest || len(s.at) > most {
@@ -115,7 +121,7 @@ func TestNobodyIsForgottenWhileOthersComeAndGo(t *testing.T) {
 			for range rng.IntN(5) {
 				comeOrGo()
 			}
-			time.Sleep(w.tick() + 2*stepEvery)
+			time.Sleep(tickOf(&w) + 2*stepEvery)
 			synctest.Wait()
 			for i, s := range list {
 				if n := len(s.at); s.since.Before(said) && (n == 0 || s.at[n-1].Before(said)) {
@@ -138,7 +144,7 @@ func TestALateTimerWakesThoseThatAreDue(t *testing.T) {
 		synctest.Wait()
 		w.signal()
 		w.timer.Stop()
-		time.Sleep(w.tick() / 2)
+		time.Sleep(tickOf(&w) / 2)
 		w.wake()
 		synctest.Wait()
 		woken := 0
@@ -151,6 +157,40 @@ func TestALateTimerWakesThoseThatAreDue(t *testing.T) {
 			t.Errorf("after half a tick %d of 500 were woken", woken)
 		}
 		w.stop()
+		end(list)
+	})
+}
+
+// Two hundred peers that take nothing must not make ten that read wait for company.
+func TestReadersThatTakeNothingMakeNobodyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w wakeup
+		w.init()
+		list := sleepers(&w, 10)
+		for range 200 {
+			w.join(make(chan struct{}, 1)) // nobody takes its token
+		}
+		if got := tickOf(&w); got != 210*tickPerReader {
+			t.Errorf("the tick begins as %s", got)
+		}
+		flow := func() {
+			for range 5000 {
+				time.Sleep(200 * time.Microsecond)
+				w.signal()
+			}
+		}
+		flow()
+		if tick := tickOf(&w); tick != 10*tickPerReader {
+			t.Errorf("after a while it is %s", tick)
+		}
+		synctest.Wait()
+		before := len(list[0].at)
+		flow()
+		w.stop()
+		synctest.Wait()
+		if n := len(list[0].at) - before; n < 900 { // one second, one token a millisecond at the most
+			t.Errorf("a reader is woken %d times a second", n)
+		}
 		end(list)
 	})
 }
