@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
@@ -48,6 +49,7 @@ func demo(ctx context.Context, cfg config.Config, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	addr := reachable(r.Addr())
 	fmt.Printf(`
 A simulated network of %d hosts and %d accounts flows through this relay
 (one event in a hundred is a lie, to be dropped).
@@ -57,7 +59,7 @@ A simulated network of %d hosts and %d accounts flows through this relay
   try     go run ./cmd/cistern tail --cursor 0 ws://%s
   stop    Ctrl-C
 
-`, demoHosts, demoHosts*demoAccounts, dir, r.Addr(), r.Addr(), cfg.AdminPasswords[0], r.Addr(), r.Addr())
+`, demoHosts, demoHosts*demoAccounts, dir, addr, addr, cfg.AdminPasswords[0], addr, addr)
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return endless(network.Run(ctx, demoRate)) })
@@ -75,6 +77,18 @@ A simulated network of %d hosts and %d accounts flows through this relay
 		return serr
 	}
 	return err
+}
+
+// reachable is an address as a client on this machine names it.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // endless turns the end of the context into no error.
