@@ -61,11 +61,7 @@ func (s *Server) since(ctx context.Context, text string) (start, *refusal) {
 	if err != nil {
 		return start{}, badRequest("InvalidRequest", "since must be a time of RFC 3339 such as 2026-01-31T12:00:00Z, not %q", text)
 	}
-	at := t.Truncate(time.Microsecond)
-	if at.Before(t) {
-		at = at.Add(time.Microsecond) // at or after
-	}
-	pos, err := s.opts.Source.Blocks.SeqAt(ctx, at.UnixMicro())
+	pos, err := s.opts.Source.Blocks.SeqAt(ctx, t)
 	if err != nil {
 		s.opts.Logger.Error("a time cannot be found in the log", "since", text, "err", err)
 		return start{}, &refusal{http.StatusServiceUnavailable, InternalError, "the log cannot be read at that time; the operator was told", "60"}

@@ -66,10 +66,16 @@ type watched struct {
 
 const modelAccounts = 12
 
-func newWorld(t *testing.T, seed uint64) *world {
+// makeWorld makes one whose log is not open yet.
+func makeWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), dir: t.TempDir(), set: NewSuppressed(), inactive: map[string]bool{},
 		far: map[segmentlog.SegmentName][]byte{}, did: map[string]int{}}
 	w.cond.L = &w.mu
+	return w
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	w := makeWorld(t, seed)
 	w.open()
 	t.Cleanup(w.close)
 	return w

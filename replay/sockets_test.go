@@ -59,11 +59,8 @@ const theEnd = "did:plc:end" // of the last event
 func newAudience(t *testing.T, s uint64) *audience {
 	a := &audience{index: map[[sha256.Size]byte]int{}, status: map[string][]change{}}
 	a.cond.L = &a.mu
-	a.world = &world{
-		t: t, rng: rand.New(rand.NewPCG(s, 2)), dir: t.TempDir(), set: NewSuppressed(), inactive: map[string]bool{},
-		far: map[segmentlog.SegmentName][]byte{}, did: map[string]int{}, watch: a.watch, opened: a.opened, closing: a.closing,
-	}
-	a.world.cond.L = &a.world.mu
+	a.world = makeWorld(t, s)
+	a.world.watch, a.world.opened, a.world.closing = a.watch, a.opened, a.closing
 	a.open()
 	t.Cleanup(a.close)
 	return a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cistern-archive/cistern/segmentlog"
 )
@@ -44,13 +45,14 @@ func (b *Blocks) openView(pos uint64) (*view, error) {
 	return &view{View: v}, nil
 }
 
-// SeqAt is that of the log. It may fetch from the archive: few do so at a time.
-func (b *Blocks) SeqAt(ctx context.Context, t int64) (uint64, error) {
+// SeqAt is that of the log, whose times are of a microsecond: at t or after it. It may fetch
+// from the archive: few do so at a time.
+func (b *Blocks) SeqAt(ctx context.Context, t time.Time) (uint64, error) {
 	if err := b.fetches.Acquire(ctx, 1); err != nil {
 		return 0, err
 	}
 	defer b.fetches.Release(1)
-	return b.log.SeqAt(t)
+	return b.log.SeqAt(t.Add(time.Microsecond - 1).UnixMicro())
 }
 
 // share puts a file that was just opened among the others, or closes it when the same

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"time"
 
@@ -77,18 +76,6 @@ A simulated network of %d hosts and %d accounts flows through this relay
 		return serr
 	}
 	return err
-}
-
-// reachable is an address as a client on this machine names it.
-func reachable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "localhost"
-	}
-	return net.JoinHostPort(host, port)
 }
 
 // endless turns the end of the context into no error.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,13 +16,7 @@ import (
 // healthCommand asks a running relay how it is; for containers, which have nothing else to ask
 // with.
 func healthCommand() *cli.Command {
-	url := "http://127.0.0.1:2470"
-	if host, port, err := net.SplitHostPort(os.Getenv("CISTERN_BIND")); err == nil {
-		if host == "" || host == "0.0.0.0" || host == "::" {
-			host = "127.0.0.1"
-		}
-		url = "http://" + net.JoinHostPort(host, port)
-	}
+	url := "http://" + reachable(cmp.Or(os.Getenv("CISTERN_BIND"), ":2470"))
 	return &cli.Command{
 		Name: "health", Usage: "ask a running relay whether it is healthy; exit code 1 when not",
 		Flags: []cli.Flag{
@@ -50,4 +45,16 @@ func healthCommand() *cli.Command {
 			return nil
 		},
 	}
+}
+
+// reachable is an address that a program listens on as a client on this machine names it.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
 }

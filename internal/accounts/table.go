@@ -1,7 +1,6 @@
 package accounts
 
 import (
-	"bytes"
 	"hash/maphash"
 	"strings"
 	"sync"
@@ -179,7 +178,7 @@ func (t *Table) Get(did string) (Account, bool, error) {
 	e, ok := s.m[did]
 	if ok {
 		defer s.mu.RUnlock()
-		return e.copied(), true, nil
+		return Of(&e.acct), true, nil
 	}
 	s.mu.RUnlock()
 	if t.store == nil {
@@ -189,14 +188,7 @@ func (t *Table) Get(did string) (Account, bool, error) {
 	if err != nil || !found {
 		return Account{}, false, err
 	}
-	return newEntry(a).account(), true, nil
-}
-
-func (e *entry) copied() Account {
-	a := e.account()
-	a.Repo.Data = bytes.Clone(a.Repo.Data)
-	a.Repo.Commit = bytes.Clone(a.Repo.Commit)
-	return a
+	return Of(&a), true, nil
 }
 
 // Stats are figures of a table.

@@ -151,7 +151,7 @@ func (f *file) check() error {
 func (c *Config) UnknownVariables(environ []string) (unknown []string) {
 	for _, kv := range environ {
 		name, _, _ := strings.Cut(kv, "=")
-		known := !strings.HasPrefix(name, "CISTERN_")
+		known := !strings.HasPrefix(name, "CISTERN_") || name == variable("config")
 		for flag := range c.file.known {
 			known = known || variable(flag) == name
 		}

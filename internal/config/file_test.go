@@ -84,7 +84,7 @@ func TestAVariableOfNoFlagIsFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := c.UnknownVariables([]string{"CISTERN_BIND=:1", "CISTERN_BINDD=:1", "PATH=/bin", "RELAY_API_BIND=:1", "CISTERN_ADMIN_PASSWORD=x"})
+	got := c.UnknownVariables([]string{"CISTERN_BIND=:1", "CISTERN_CONFIG=x", "CISTERN_BINDD=:1", "PATH=/bin", "RELAY_API_BIND=:1", "CISTERN_ADMIN_PASSWORD=x"})
 	if len(got) != 1 || got[0] != "CISTERN_BINDD" {
 		t.Errorf("%v", got)
 	}

@@ -4,39 +4,45 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
-	"strconv"
 	"time"
 )
 
 // functions are what templates write numbers with.
 var functions = template.FuncMap{
-	"count": countAny, "bytes": sizeAny, "ago": duration, "rate": rate, "json": jsonOf,
-	"seconds": func(s float64) string { return duration(time.Duration(s * float64(time.Second))) },
-	"add":     func(a, b int) int { return a + b },
-	"plus":    func(a, b float64) float64 { return a + b },
-	"since":   func(t time.Time) string { return duration(time.Since(t)) },
+	"count": count, "bytes": size, "ago": duration, "rate": rate, "json": jsonOf,
+	"add":   func(a, b int) int { return a + b },
+	"since": func(t time.Time) string { return duration(time.Since(t)) },
 }
 
-// count writes a number with commas.
-func count[T int | int64 | uint64](n T) string {
-	s := strconv.FormatInt(int64(n), 10)
+// count writes a whole number, of any type, with commas.
+func count(n any) string {
+	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
 }
 
-// size writes bytes in binary units.
-func size[T int64 | float64](n T) string {
-	v, unit := float64(n), 0
+// size writes bytes, an int64 or a float64, in binary units.
+func size(n any) (string, error) {
+	var v float64
+	switch n := n.(type) {
+	case int64:
+		v = float64(n)
+	case float64:
+		v = n
+	default:
+		return "", fmt.Errorf("%T is not a number of bytes", n)
+	}
+	unit := 0
 	for v >= 1024 && unit < 5 {
 		v /= 1024
 		unit++
 	}
 	if unit == 0 {
-		return fmt.Sprintf("%.0f B", v)
+		return fmt.Sprintf("%.0f B", v), nil
 	}
-	return fmt.Sprintf("%.1f %ciB", v, "KMGTP"[unit-1])
+	return fmt.Sprintf("%.1f %ciB", v, "KMGTP"[unit-1]), nil
 }
 
 // rate writes events a second.
@@ -66,27 +72,4 @@ func duration(d time.Duration) string {
 func jsonOf(v any) (string, error) {
 	b, err := json.Marshal(v)
 	return string(b), err
-}
-
-// countAny and sizeAny are for templates, whose functions have no type parameters.
-func countAny(n any) (string, error) {
-	switch n := n.(type) {
-	case int:
-		return count(n), nil
-	case int64:
-		return count(n), nil
-	case uint64:
-		return count(n), nil
-	}
-	return "", fmt.Errorf("%T is not counted", n)
-}
-
-func sizeAny(n any) (string, error) {
-	switch n := n.(type) {
-	case int64:
-		return size(n), nil
-	case float64:
-		return size(n), nil
-	}
-	return "", fmt.Errorf("%T is not a number of bytes", n)
 }

@@ -61,12 +61,12 @@ func (s remoteSegment) Close() error { return s.f.Close() }
 
 // suppressed calls f with every account that is not active.
 func (in *intake) suppressed(ctx context.Context, f func(did, status string) error) error {
-	r := in.current.Load()
-	if r == nil || r.manager == nil {
-		return errNotReading
+	x, err := in.derived()
+	if err != nil {
+		return err
 	}
 	var mu sync.Mutex
-	return r.index.Accounts(ctx, 1, func(did []byte, a *index.Account) error {
+	return x.Accounts(ctx, 1, func(did []byte, a *index.Account) error {
 		status := accounts.Account{Upstream: a.Upstream, Local: a.Local}.Effective()
 		if !status.Inactive {
 			return nil

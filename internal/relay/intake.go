@@ -205,11 +205,20 @@ func (in *intake) hosts() []ingest.HostInfo {
 
 // account returns what is known of an account.
 func (in *intake) account(did string) (accounts.Account, bool, error) {
-	r := in.current.Load()
-	if r == nil || r.manager == nil {
-		return accounts.Account{}, false, errNotReading
+	r, err := in.reading()
+	if err != nil {
+		return accounts.Account{}, false, err
 	}
 	return r.accounts.Get(did)
+}
+
+// reading is the intake while hosts are read, whose index is up to the log.
+func (in *intake) reading() (*running, error) {
+	r := in.current.Load()
+	if r == nil || r.manager == nil {
+		return nil, errNotReading
+	}
+	return r, nil
 }
 
 // errNotReading says that hosts are not read yet, or not for the moment.

@@ -37,6 +37,9 @@ type position struct {
 	oldest xrpc.Position // as it was found last
 }
 
+// StreamID is whose cursors these are.
+func (p *position) StreamID() string { return p.source.Log.Stream().ID }
+
 // Describe says what the log holds, and where.
 func (p *position) Describe() xrpc.StreamInfo {
 	log := p.source.Log
@@ -88,7 +91,7 @@ func (p *position) first() xrpc.Position {
 // CursorAt is the cursor behind which the first event is that was witnessed at a time or
 // later.
 func (p *position) CursorAt(ctx context.Context, t time.Time) (uint64, error) {
-	return p.source.Blocks.SeqAt(ctx, t.Add(time.Microsecond-1).UnixMicro())
+	return p.source.Blocks.SeqAt(ctx, t)
 }
 
 // CursorOf looks for an account's event with a rev near the time that the rev names.

@@ -40,9 +40,9 @@ func (r *Relay) HostURL(name string) string {
 
 // derived returns the index, while it is up to the log.
 func (in *intake) derived() (*index.Index, error) {
-	r := in.current.Load()
-	if r == nil || r.manager == nil {
-		return nil, errNotReading
+	r, err := in.reading()
+	if err != nil {
+		return nil, err
 	}
 	return r.index, nil
 }

@@ -63,6 +63,8 @@ func (p *people) ReposByCollection(collection, after string, limit int) (out []s
 
 func (p *people) HostURL(name string) string { return "https://" + name }
 
+func (p *people) StreamID() string { return "abc" }
+
 // Describe, CursorAt and CursorOf are of a log with one event.
 func (p *people) Describe() StreamInfo {
 	return StreamInfo{

@@ -10,6 +10,7 @@ import (
 
 // Stream is who knows the log.
 type Stream interface {
+	StreamID() string
 	Describe() StreamInfo
 	// CursorAt is the cursor behind which the first event is that was witnessed at a time or
 	// later.
@@ -115,7 +116,7 @@ type cursorView struct {
 
 // resolveCursor turns a time, or an account's rev, into a cursor of this stream.
 func resolveCursor(ctx context.Context, p *params, s Stream) (any, error) {
-	out := cursorView{Stream: s.Describe().ID}
+	out := cursorView{Stream: s.StreamID()}
 	byTime, byRev := p.values.Has("time"), p.values.Has("did") || p.values.Has("rev")
 	switch {
 	case byTime == byRev:
