@@ -121,27 +121,6 @@ func (l *Log) commit(b *pendingBatch) error {
 	return nil
 }
 
-// reserve syncs a reservation that covers seq. The first one after a start also
-// takes back the note of the clean shutdown before it.
-func (l *Log) reserve(seq uint64) error {
-	if seq <= l.reserved.Load() && !l.cleanNote {
-		return nil
-	}
-	r := reservation{Epoch: l.stream.Current().Epoch, Through: l.reserved.Load()}
-	if seq > r.Through {
-		r.Through = min(seq+reserveBlock, MaxSeq)
-		if c := l.ceiling.Load(); c > 0 {
-			r.Through = max(seq, min(r.Through, c))
-		}
-	}
-	if err := r.write(l.opts.FS, l.opts.Dir); err != nil {
-		return err
-	}
-	l.reserved.Store(r.Through)
-	l.cleanNote = false
-	return nil
-}
-
 // write appends b to the hot file, beginning a new one where it must.
 func (l *Log) write(b *pendingBatch) error {
 	if err := l.reserve(b.lastSeq()); err != nil {
@@ -263,6 +242,6 @@ func (l *Log) finish() error {
 	l.mu.Lock()
 	next := l.next
 	l.mu.Unlock()
-	r := reservation{Epoch: l.stream.Current().Epoch, Through: l.Reserved(), Next: next, Last: l.Tip()}
+	r := reservation{Epoch: l.stream.Current().Epoch, Through: l.through(), Next: next, Last: l.Tip()}
 	return r.write(l.opts.FS, l.opts.Dir)
 }

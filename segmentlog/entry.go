@@ -8,6 +8,9 @@ import (
 // Entry is an event on its way into the log: everything of a record but what the
 // log itself decides (seq, witnessed, digest, crc).
 type Entry struct {
+	// Seq is the number of the record where the log has those of another log
+	// (Stream.Numbers): above all before it. 0 where the log gives numbers itself.
+	Seq       uint64
 	DID       string
 	Host      string // upstream hostname, with port when not default; "" for an event of our own
 	HostEpoch uint64

@@ -103,12 +103,6 @@ func (l *Log) Waiting() time.Duration {
 	return l.now().Sub(l.waiting)
 }
 
-// Reserved returns the highest number that was ever reserved, in earlier epochs too: the
-// highest cursor that can be of this log.
-func (l *Log) Reserved() uint64 {
-	return max(l.reserved.Load(), l.tip.Load(), l.stream.Current().FirstSeq-1)
-}
-
 // SetCeiling raises the highest number that may be reserved.
 func (l *Log) SetCeiling(n uint64) { l.ceiling.Store(n) }
 
@@ -127,7 +121,7 @@ func (l *Log) Err() error {
 // It copies e. It blocks while too much waits for the disk, or while the wall
 // clock is out of bounds (Events.ClockJump), and returns once the event is
 // sequenced: it is durable when OnCommit has seen it. An entry that cannot be a
-// record is ErrRecordForm or ErrRecordTooLarge.
+// record is ErrRecordForm or ErrRecordTooLarge, one whose Seq cannot be ErrOutOfOrder.
 func (l *Log) Append(ctx context.Context, e *Entry) (uint64, error) {
 	if err := e.valid(); err != nil {
 		return 0, fmt.Errorf("append: %w", err)
@@ -142,14 +136,11 @@ func (l *Log) Append(ctx context.Context, e *Entry) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if l.next > MaxSeq {
-		return 0, ErrSeqExhausted
+	seq, err := l.numberFor(e)
+	if err != nil {
+		return 0, err
 	}
-	if c := l.ceiling.Load(); c > 0 && l.next > c {
-		return 0, ErrCeiling
-	}
-	seq := l.next
-	l.next++
+	l.next = seq + 1
 	l.witnessed = max(l.witnessed, now.UnixMicro())
 	if l.waiting.IsZero() {
 		l.waiting = now

@@ -81,7 +81,10 @@ func (l *Log) load() error {
 	if err != nil {
 		return err
 	}
-	if l.stream, err = openStream(o.FS, o.Dir, o.Stream, initial, len(names)+len(segments) == 0); err != nil {
+	if l.stream, err = openStream(o, initial, len(names)+len(segments) == 0); err != nil {
+		return err
+	}
+	if err := l.stream.CheckNumbering(o.Numbers); err != nil {
 		return err
 	}
 	if err := SyncDir(o.FS, o.Dir); err != nil { // the folder of the log may be new
@@ -134,22 +137,6 @@ func (l *Log) adoptFiles(sealed *sealedRecovery, rec *recovery) {
 	if l.opts.Seal != nil {
 		l.sealer = &sealer{fs: l.opts.FS, dir: sealed.dir, o: *l.opts.Seal, tree: sealed.tree, hurry: func() bool { return l.Closed() > 1 }}
 	}
-}
-
-// number decides the next seq. After a clean shutdown it is the one that the
-// reservation names; otherwise numbers up to the reservation may have been seen.
-func (l *Log) number(res reservation, lastSeq uint64, clean bool, initial uint64) {
-	switch {
-	case res.Next > lastSeq && clean:
-		l.next, l.cleanNote = res.Next, true
-	case res.Through == 0 && lastSeq > 0: // reserved.json is gone: it named at most this
-		l.next = lastSeq + reserveBlock + 1
-	default:
-		l.next = max(res.Through, lastSeq) + 1
-	}
-	l.reserved.Store(res.Through)
-	l.next = max(l.next, initial, l.stream.Current().FirstSeq)
-	l.ceiling.Store(l.opts.Ceiling)
 }
 
 // adviseOnSpace says what to do when the disk is full already at the start.

@@ -34,6 +34,9 @@ type Options struct {
 	// raises it.
 	Ceiling uint64
 
+	// Numbers names the log whose numbers the records bear, where each entry has one: ""
+	// for numbers of the log's own. It must not change.
+	Numbers string
 	// InitialSeq is the least number of the next record; a smaller one than the log
 	// would use anyway changes nothing.
 	InitialSeq uint64

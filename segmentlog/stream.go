@@ -22,8 +22,11 @@ type Epoch struct {
 
 // Stream is stream.json: the identity of a log, for ever.
 type Stream struct {
-	Version int     `json:"version"`
-	ID      string  `json:"stream"` // 32 lower-case hex digits, random
+	Version int    `json:"version"`
+	ID      string `json:"stream"` // 32 lower-case hex digits, random
+	// Numbers is the log that the numbers of the records are of, by the name of its host
+	// when the stream began: "" for numbers of its own.
+	Numbers string  `json:"numbers,omitempty"`
 	Epochs  []Epoch `json:"epochs"`
 	// TrimmedThrough is the last seq that was of the log and was removed, 0 for none.
 	TrimmedThrough uint64 `json:"trimmed_through,omitempty"`
@@ -66,7 +69,7 @@ func ParseStream(b []byte) (Stream, error) {
 		switch {
 		case e.Epoch <= last.Epoch:
 			return s, fmt.Errorf("epoch %d stands after %d: they begin at 1 and ascend", e.Epoch, last.Epoch)
-		case e.FirstSeq <= e.PrevLastSeq || e.FirstSeq <= last.FirstSeq || e.FirstSeq > MaxSeq:
+		case e.FirstSeq <= e.PrevLastSeq || e.FirstSeq < last.FirstSeq || e.FirstSeq == last.FirstSeq && !s.Borrowed() || e.FirstSeq > MaxSeq:
 			return s, fmt.Errorf("epoch %d begins at seq %d, after %d", e.Epoch, e.FirstSeq, max(e.PrevLastSeq, last.FirstSeq))
 		}
 		last = e

@@ -24,10 +24,11 @@ func ReadStream(fs vfs.FS, dir string) (*Stream, error) {
 	return &s, nil
 }
 
-// openStream returns the stream of a data directory. wanted, where it is set, is the
+// openStream returns the stream of a data directory. o.Stream, where it is set, is the
 // same with what the archive knows of it, and is kept. When there is no file and
 // create is set, it makes a new one.
-func openStream(fs vfs.FS, dir string, wanted *Stream, firstSeq uint64, create bool) (*Stream, error) {
+func openStream(o *Options, firstSeq uint64, create bool) (*Stream, error) {
+	fs, dir, wanted := o.FS, o.Dir, o.Stream
 	s, err := ReadStream(fs, dir)
 	switch {
 	case err != nil && !oserror.IsNotExist(err):
@@ -48,6 +49,7 @@ func openStream(fs vfs.FS, dir string, wanted *Stream, firstSeq uint64, create b
 	}
 	if wanted == nil {
 		made := NewStream(firstSeq)
+		made.Numbers = o.Numbers
 		wanted = &made
 	}
 	return wanted, ReplaceFile(fs, dir, streamFile, wanted.Encode())

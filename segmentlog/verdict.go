@@ -46,6 +46,10 @@ const (
 	Unproven
 )
 
+// Unverified says that an event is the word of an upstream relay alone. Nothing of the event was verified
+// but its form: --verify=off, or nobody said in time what the account's key is.
+const Unverified Verdict = 1 << 24 // bits 20–23 are the host's word, see WithHostStatus
+
 var verdictNames = []struct {
 	bit  Verdict
 	name string
@@ -54,6 +58,7 @@ var verdictNames = []struct {
 	{Reencoded, "reencoded"}, {Rewritten, "rewritten"}, {Local, "local"}, {StaleIdentity, "stale-identity"},
 	{PastKey, "past-key"}, {Lenient, "lenient"}, {RecordDefect, "record-defect"}, {Repeat, "repeat"},
 	{FirstSeen, "first-seen"}, {Discontinuous, "discontinuous"}, {SinceMismatch, "since"}, {Unproven, "unproven"},
+	{Unverified, "unverified"},
 }
 
 // Has says whether every bit of f is set.

@@ -38,11 +38,14 @@ type Options struct {
 	TakeOver bool
 	// InitialSeq is the first number of a stream that is begun.
 	InitialSeq uint64
-	Machine    string        // default the host name
-	Watch      time.Duration // how long a lease must not be renewed before it is taken: 20 s
-	Renew      time.Duration // how often a lease is renewed: 8 s
-	Now        func() time.Time
-	Logger     *slog.Logger
+	// Numbers names the log whose numbers the records bear, "" for numbers of the log's
+	// own. It must be what the stream has; which other log it is does not matter.
+	Numbers string
+	Machine string        // default the host name
+	Watch   time.Duration // how long a lease must not be renewed before it is taken: 20 s
+	Renew   time.Duration // how often a lease is renewed: 8 s
+	Now     func() time.Time
+	Logger  *slog.Logger
 }
 
 // EnsureDefaults fills in what is not set.
@@ -130,6 +133,9 @@ func attach(ctx context.Context, o Options) (*Archive, error) {
 	case a.lease == nil:
 		return nil, fmt.Errorf("%w: %s has %s of stream %s, but no %s: restore it", ErrNoStream, o.Bucket, StreamKey, a.stream.ID, LeaseKey)
 	}
+	if err := a.checkNumbering(a.stream); err != nil {
+		return nil, err
+	}
 	inventory, err := ReadInventory(ctx, o.Bucket, a.stream)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Bucket, err)
@@ -149,6 +155,15 @@ func attach(ctx context.Context, o Options) (*Archive, error) {
 		return nil, err
 	}
 	return newArchive(a, inventory), nil
+}
+
+// checkNumbering says why the stream cannot go on as it was asked for. One that is only
+// uploaded is not asked for in any way.
+func (a *attaching) checkNumbering(s *segmentlog.Stream) error {
+	if a.o.Reseed {
+		return nil
+	}
+	return s.CheckNumbering(a.o.Numbers)
 }
 
 // look reads both sides.
@@ -179,8 +194,9 @@ func (a *attaching) begin(ctx context.Context) error {
 	stream := a.local.Stream
 	if stream == nil {
 		s := segmentlog.NewStream(o.InitialSeq)
+		s.Numbers = o.Numbers
 		stream = &s
-	} else if err := a.beginLater(stream); err != nil {
+	} else if err := errors.Join(a.checkNumbering(stream), a.beginLater(stream)); err != nil {
 		return err
 	}
 	if err := o.FS.MkdirAll(o.Dir, 0o755); err != nil {

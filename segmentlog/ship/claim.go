@@ -89,7 +89,7 @@ func (a *attaching) claim(ctx context.Context, v *Inventory) error {
 		return err
 	}
 	now := a.o.Now().UTC()
-	first := above(max(a.lease.Reserved, a.stream.Current().FirstSeq, v.LastSeq(), a.lease.Tip, a.o.InitialSeq))
+	first := a.firstSeq(v)
 	if first+EpochNumbers > segmentlog.MaxSeq {
 		return segmentlog.ErrSeqExhausted
 	}
@@ -97,6 +97,15 @@ func (a *attaching) claim(ctx context.Context, v *Inventory) error {
 		Version: 1, Stream: a.stream.ID, Epoch: max(a.lease.Epoch, a.stream.Current().Epoch) + 1, Holder: a.me.ID, Machine: a.o.Machine,
 		Nonce: a.nonce, Reserved: first + EpochNumbers - 1, Since: now, Renewed: now,
 	})
+}
+
+// firstSeq is where a new epoch begins: far above all that may have been reserved. The
+// numbers of another log come again as they were.
+func (a *attaching) firstSeq(v *Inventory) uint64 {
+	if a.stream.Borrowed() {
+		return max(v.LastSeq()+1, a.stream.Current().FirstSeq)
+	}
+	return above(max(a.lease.Reserved, a.stream.Current().FirstSeq, v.LastSeq(), a.lease.Tip, a.o.InitialSeq))
 }
 
 // held is the refusal of a log that another holds.
@@ -164,6 +173,9 @@ func (a *attaching) newEpoch(ctx context.Context) (*Inventory, error) {
 	stream := *a.stream
 	if a.stream.Current().Epoch < a.lease.Epoch {
 		first := a.lease.Reserved + 1 - EpochNumbers
+		if a.stream.Borrowed() { // its last holder may have shipped meanwhile
+			first = a.firstSeq(v)
+		}
 		e := segmentlog.Epoch{Epoch: a.lease.Epoch, FirstSeq: first, PrevLastSeq: v.LastSeq()}
 		stream.Epochs = append(append([]segmentlog.Epoch(nil), stream.Epochs...), e)
 		info, err := a.o.Bucket.Replace(ctx, StreamKey, a.sv, bucket.BytesBody(stream.Encode()))

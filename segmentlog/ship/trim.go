@@ -87,7 +87,7 @@ func (a *Archive) trimmed(ctx context.Context, through, leaves uint64) error {
 	if now == nil || !now.Continues(a.stream.Load()) || len(now.Epochs) != len(a.stream.Load().Epochs) {
 		return fmt.Errorf("%s: %s is not what it was: %w", a.b, StreamKey, bucket.ErrChanged)
 	}
-	next := segmentlog.Stream{Version: now.Version, ID: now.ID, Epochs: now.Epochs, TrimmedThrough: now.TrimmedThrough, TrimmedLeaves: now.TrimmedLeaves}
+	next := segmentlog.Stream{Version: now.Version, ID: now.ID, Numbers: now.Numbers, Epochs: now.Epochs, TrimmedThrough: now.TrimmedThrough, TrimmedLeaves: now.TrimmedLeaves}
 	if through > now.TrimmedThrough {
 		next.TrimmedThrough, next.TrimmedLeaves = through, leaves
 	}
