@@ -19,9 +19,10 @@ func main() {
 	}
 }
 
-const usage = `usage: bench ingest|replay|fanout|latency|slow|scale|hostile|soak [flags]
+const usage = `usage: bench ingest|mirror|replay|fanout|latency|slow|scale|hostile|soak [flags]
 
   ingest   what accepting an event costs: read, verified, durable in the log
+  mirror   the same of one upstream, as a host and as a relay: verified, and with --verify=off
   replay   what sending one from the log to a consumer costs
   fanout   what a live event costs for each of hundreds of consumers, and how old it is there
   latency  the same with ten consumers
@@ -36,7 +37,7 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("%s", usage)
 	}
 	switch args[0] {
-	case "ingest", "replay":
+	case "ingest", "mirror", "replay":
 		o, err := parseOptions(args[0], args[1:])
 		if err != nil {
 			return err

@@ -59,7 +59,7 @@ func measure(ctx context.Context, command string, o options) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
 	var all []series
 	switch command {
-	case "ingest":
+	case "ingest", "mirror":
 		all, err = s.ingest(ctx)
 	case "replay":
 		all, err = s.replay(ctx)
@@ -72,6 +72,9 @@ func measure(ctx context.Context, command string, o options) (err error) {
 
 // newSession makes what all measurements need: frames, binaries, a folder.
 func newSession(ctx context.Context, command string, o options) (s *session, err error) {
+	if command == "mirror" {
+		o.hosts, o.peer = 1, ""
+	}
 	s = &session{options: o, load: loadAverage()}
 	if s.frames, err = frames(ctx, o); err != nil {
 		return nil, err
@@ -90,6 +93,9 @@ func newSession(ctx context.Context, command string, o options) (s *session, err
 	}
 	c.flags = cisternFlags(command, o)
 	s.subjects = []subject{c}
+	if command == "mirror" {
+		s.subjects = []subject{&mirror{c, "a relay, verified", nil}, c, &mirror{c, "a relay, --verify=off", []string{"--verify", "off"}}}
+	}
 	if o.peer == peerReference {
 		r, err := installReference(ctx, s.dir)
 		if err != nil {

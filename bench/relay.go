@@ -196,7 +196,19 @@ func buildCistern(ctx context.Context, o options, dir string) (*cistern, error) 
 func (c *cistern) name() string { return "Cistern" }
 
 func (c *cistern) start(ctx context.Context, dir string, from *upstream) (*relay, error) {
-	r, err := newRelay("cistern_log_tip_seq", 0)
+	var flags []string
+	if from != nil {
+		flags = append(flags, "--plc-host", from.PLC, "--plc-rate", "0")
+		for _, h := range from.Hosts {
+			flags = append(flags, "--host", "http://"+h)
+		}
+	}
+	return c.launchCounted(ctx, dir, "cistern_log_tip_seq", flags...)
+}
+
+// launchCounted starts the program over a data directory; counter says how far its log is.
+func (c *cistern) launchCounted(ctx context.Context, dir, counter string, flags ...string) (*relay, error) {
+	r, err := newRelay(counter, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -207,13 +219,7 @@ func (c *cistern) start(ctx context.Context, dir string, from *upstream) (*relay
 		"serve", "--log-level", "warn", "--data-dir", filepath.Join(dir, "data"),
 		"--bind", r.addr, "--metrics-listen", r.metricsAddr(),
 	}
-	args = append(args, c.flags...)
-	if from != nil {
-		args = append(args, "--plc-host", from.PLC, "--plc-rate", "0")
-		for _, h := range from.Hosts {
-			args = append(args, "--host", "http://"+h)
-		}
-	}
+	args = slices.Concat(args, c.flags, flags)
 	return r.launch(ctx, "cistern", dir, c.path, args...)
 }
 

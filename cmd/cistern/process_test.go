@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -75,16 +76,37 @@ func buildProgram(t testing.TB, network *netsim.Network, extra ...string) *progr
 	for _, h := range network.HostURLs() {
 		p.args = append(p.args, "--host", h)
 	}
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			p.showLog()
-		}
-		if err := p.stderr.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(p.end)
 	return p
+}
+
+// follower is the same program as a mirror of p.
+func (p *program) follower(extra ...string) *program {
+	p.t.Helper()
+	dir := p.t.TempDir()
+	f := &program{t: p.t, path: p.path, addr: freeAddr(p.t), metrics: freeAddr(p.t)}
+	var err error
+	if f.stderr, err = os.Create(filepath.Join(dir, "stderr.log")); err != nil {
+		p.t.Fatal(err)
+	}
+	plc := p.args[slices.Index(p.args, "--plc-host")+1]
+	f.args = append([]string{
+		"serve", "--data-dir", filepath.Join(dir, "data"), "--bind", f.addr, "--metrics-listen", f.metrics,
+		"--plc-host", plc, "--plc-rate", "0", "--upstream-relay", "http://" + p.addr,
+	}, extra...)
+	p.t.Cleanup(f.end)
+	return f
+}
+
+// end kills the program, and shows what it said when the test failed.
+func (p *program) end() {
+	p.kill()
+	if p.t.Failed() {
+		p.showLog()
+	}
+	if err := p.stderr.Close(); err != nil {
+		p.t.Error(err)
+	}
 }
 
 // showLog prints the end of what the program said.

@@ -22,6 +22,7 @@ type Config struct {
 	Hosts          []string // hosts of the operator's own word, as URLs
 	PullHostsFrom  string   // base URL of a relay whose listHosts to take, "" for none
 	Crawl          Crawl
+	Upstream       Upstream
 	Archive        Archive
 	Replay         Replay
 	InitialSeq     uint64
@@ -32,7 +33,7 @@ type Config struct {
 	LedgerDays     int    // how long hours of the ledger are kept, 0 for ever
 	QuarantineSize string // as given; Validate parses it
 	Quarantine     int64  // bytes of dropped frames that are kept, below 0 for none
-	Verify         string // "strict" or "lenient"
+	Verify         string // "strict", "lenient" or "off"
 	LogLevel       string
 	LogFormat      string
 	Demo           bool
@@ -67,7 +68,7 @@ func (c *Config) CommonFlags() []cli.Flag {
 
 // ServeFlags are the flags of the command serve.
 func (c *Config) ServeFlags() []cli.Flag {
-	flags := slices.Concat(c.Identity.flags(&c.file), c.crawlFlags(), c.Archive.flags(&c.file), c.Replay.flags(&c.file))
+	flags := slices.Concat(c.Identity.flags(&c.file), c.crawlFlags(), c.Upstream.flags(&c.file), c.Archive.flags(&c.file), c.Replay.flags(&c.file))
 	return append(flags, []cli.Flag{
 		&cli.StringFlag{
 			Name: "data-dir", Usage: "folder of the log", Value: "./data", Sources: c.file.sourcesOf("data-dir"), Destination: &c.DataDir,
@@ -101,7 +102,7 @@ func (c *Config) ServeFlags() []cli.Flag {
 			Sources: c.file.sourcesOf("quarantine-size"), Destination: &c.QuarantineSize,
 		},
 		&cli.StringFlag{
-			Name: "verify", Usage: "strict, or lenient: what breaks a rule that docs/verification.md marks with (L) passes, flagged", Value: "strict",
+			Name: "verify", Usage: "strict; lenient: what breaks a rule that docs/verification.md marks with (L) passes, flagged; off: an upstream relay's word is enough", Value: "strict",
 			Sources: c.file.sourcesOf("verify"), Destination: &c.Verify,
 		},
 		&cli.BoolFlag{
@@ -134,7 +135,7 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("--%s %q is not an address such as :2470: %w", l.flag, l.addr, err)
 		}
 	}
-	for flag, urls := range map[string][]string{"plc-host": c.PLCHosts, "host": c.Hosts, "pull-hosts-from": {c.PullHostsFrom}} {
+	for flag, urls := range map[string][]string{"plc-host": c.PLCHosts, "host": c.Hosts, "pull-hosts-from": {c.PullHostsFrom}, "upstream-relay": c.Upstream.Relays} {
 		for _, s := range urls {
 			if err := checkURL(s); err != nil && s != "" {
 				return fmt.Errorf("--%s %q: %w", flag, s, err)
@@ -157,8 +158,11 @@ func (c *Config) Validate() error {
 	if c.SegmentAge < minSegmentAge {
 		return fmt.Errorf("--segment-age %s is below %s", c.SegmentAge, minSegmentAge)
 	}
-	if c.Verify != "strict" && c.Verify != "lenient" {
-		return fmt.Errorf("--verify %q is neither strict nor lenient", c.Verify)
+	if c.Verify != "strict" && c.Verify != "lenient" && c.Verify != "off" {
+		return fmt.Errorf("--verify %q is none of strict, lenient and off", c.Verify)
+	}
+	if err := c.validateUpstream(); err != nil {
+		return err
 	}
 	if err := c.validateLedger(); err != nil {
 		return err

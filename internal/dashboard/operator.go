@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cistern-archive/cistern/internal/crawl"
+	"github.com/cistern-archive/cistern/internal/ingest"
 	"github.com/cistern-archive/cistern/internal/xrpc"
 	"github.com/cistern-archive/cistern/replay"
 )
@@ -19,6 +20,7 @@ type operatorPage struct {
 	Now       overview
 	History   []Rates
 	Tiers     tiersPart
+	Relays    []ingest.HostInfo
 	Hosts     hostsPart
 	Consumers []replay.ConsumerInfo
 	Drops     []drop
@@ -30,7 +32,7 @@ type operatorPage struct {
 func (d *Dashboard) operator(w http.ResponseWriter, r *http.Request) {
 	render(w, "operator.html", operatorPage{
 		Version: d.s.Version, Stream: d.s.Stream(), Now: d.overview(), History: d.sampler.history(),
-		Tiers: d.tiers(), Hosts: d.hosts(r), Consumers: d.consumers(), Drops: d.drops(), Heat: d.heat(r), Decisions: d.decisions(),
+		Tiers: d.tiers(), Relays: d.relays(), Hosts: d.hosts(r), Consumers: d.consumers(), Drops: d.drops(), Heat: d.heat(r), Decisions: d.decisions(),
 	})
 }
 
@@ -39,6 +41,8 @@ func (d *Dashboard) part(w http.ResponseWriter, r *http.Request) {
 	switch name := r.PathValue("part"); name {
 	case "tiers":
 		render(w, "tiers", d.tiers())
+	case "relays":
+		render(w, "relays", d.relays())
 	case "hosts":
 		render(w, "hosts", d.hosts(r))
 	case "consumers":
@@ -52,6 +56,16 @@ func (d *Dashboard) part(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+// relays are those that are followed instead of hosts.
+func (d *Dashboard) relays() (relays []ingest.HostInfo) {
+	for _, h := range d.s.Hosts() {
+		if h.Relay != nil {
+			relays = append(relays, h.HostInfo)
+		}
+	}
+	return relays
 }
 
 // hostsPerPage is how many rows a page of hosts has.

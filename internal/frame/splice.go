@@ -17,6 +17,13 @@ const MaxFrame = 5_000_000
 // errNoSeq is what Splice says of messages that carry no number.
 var errNoSeq = errors.New("frame: this kind of message has no seq")
 
+// IsCommit says whether a frame is one of a #commit, in the form in which every frame of a
+// log begins, without reading it.
+func IsCommit(canonical []byte) bool {
+	const header = "\xa2\x61t\x67#commit\x62op\x01"
+	return len(canonical) >= len(header) && string(canonical[:len(header)]) == header
+}
+
 // HasSeq says whether the event carries a sequence number: a #commit, #sync,
 // #identity or #account.
 func (e *Event) HasSeq() bool { return e.Kind >= Commit && e.Kind <= Account }

@@ -83,11 +83,16 @@ func HostName(rawURL string, trusted bool) (name string, plain bool, err error) 
 }
 
 func (a *address) subscribeURL(cursor uint64) string {
+	return fmt.Sprintf("%s?cursor=%d", a.liveURL(), cursor)
+}
+
+// liveURL is the stream from the tip on.
+func (a *address) liveURL() string {
 	scheme := "ws"
 	if a.secure {
 		scheme = "wss"
 	}
-	return fmt.Sprintf("%s://%s/xrpc/com.atproto.sync.subscribeRepos?cursor=%d", scheme, a.name, cursor)
+	return fmt.Sprintf("%s://%s/xrpc/com.atproto.sync.subscribeRepos", scheme, a.name)
 }
 
 func (a *address) repoStatusURL(did string) string {

@@ -28,6 +28,7 @@ type subject struct {
 	reserved   bool           // the account is counted as one of the host's already
 	asked      bool           // the host was asked for the account's status …
 	active     bool           // … and said active
+	unanswered bool           // of a relay's event: nobody says what the key is
 }
 
 // question is what must be asked of somebody before an event can be decided.
@@ -116,10 +117,7 @@ func (h *host) decideRepo(s *subject, held *accounts.Held) outcome {
 // verify checks the event with the account's key, and with those of its past that were
 // asked for.
 func (h *host) verify(s *subject, repo accounts.Repo) (verify.Result, *signing.Key, error) {
-	v, ok := h.m.verifiers.Get().(*verify.Verifier)
-	if !ok {
-		v = verify.New(verify.Options{Lenient: h.m.opts.Lenient, Now: h.m.opts.Now})
-	}
+	v := h.m.verifier()
 	defer h.m.verifiers.Put(v)
 	check := v.Commit
 	if s.ev.Kind == frame.Sync {
@@ -136,6 +134,14 @@ func (h *host) verify(s *subject, repo accounts.Repo) (verify.Result, *signing.K
 		}
 	}
 	return res, s.id.Key, err
+}
+
+// verifier returns one of verifiers, to be put back.
+func (m *Manager) verifier() *verify.Verifier {
+	if v, ok := m.verifiers.Get().(*verify.Verifier); ok {
+		return v
+	}
+	return verify.New(verify.Options{Lenient: m.opts.Lenient, Now: m.opts.Now})
 }
 
 // signature gives a signature that fails two more chances: a new document, and for
@@ -178,6 +184,7 @@ func (h *host) append(s *subject, held *accounts.Held, key []byte, v segmentlog.
 		Head:      s.ev.Head,
 		Tail:      s.ev.Tail,
 	}
+	h.relay.numbered(&entry)
 	at, ok := h.m.append(&entry)
 	if !ok {
 		return outcome{undecided: true}

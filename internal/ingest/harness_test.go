@@ -57,6 +57,12 @@ func (l *memLog) Append(ctx context.Context, e *segmentlog.Entry) (uint64, error
 		return 0, l.err
 	}
 	seq := uint64(len(l.records) + 1)
+	if e.Seq > 0 {
+		if n := len(l.records); n > 0 && e.Seq <= l.records[n-1].Seq {
+			return 0, segmentlog.ErrOutOfOrder
+		}
+		seq = e.Seq
+	}
 	f := append(dagcbor.AppendUint(bytes.Clone(e.Head), seq), e.Tail...)
 	l.records = append(l.records, segmentlog.Record{
 		Seq: seq, DID: []byte(e.DID), Host: []byte(e.Host), HostEpoch: e.HostEpoch, HostSeq: e.HostSeq,

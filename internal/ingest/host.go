@@ -29,6 +29,7 @@ type host struct {
 	warned     atomic.Int64  // Unix s of the last rejection logged as a warning
 
 	queues queues
+	relay  *relayed // nil for a host that is no relay
 	// What the host has of the memory for intake.
 	large, waiting, held share
 
@@ -105,10 +106,18 @@ func (h *host) run(ctx context.Context, first *upstream, cursor uint64) {
 			return
 		}
 		pause := wait.next()
-		if errors.Is(err, ErrRelay) {
+		level := slog.LevelInfo
+		var numbering *NumberingError
+		var skip *skipError
+		switch {
+		case errors.As(err, &skip): // there are few tries
+			pause = skipPause
+		case errors.Is(err, ErrRelay):
 			pause = wait.cap
+		case errors.As(err, &numbering):
+			pause, level = wait.cap, slog.LevelError
 		}
-		h.log.Info("upstream connection ended", "err", err, "retry_in", pause.Round(time.Millisecond))
+		h.log.Log(ctx, level, "upstream connection ended", "err", err, "retry_in", pause.Round(time.Millisecond))
 		if !h.pause(ctx, pause, &wait) {
 			return
 		}
@@ -123,6 +132,9 @@ func (h *host) backoff() backoff {
 	}
 	return b
 }
+
+// skipPause is how long a relay is left alone before it is asked from further back.
+const skipPause = 100 * time.Millisecond
 
 // wakeAfter is how long after an attempt a host that is woken is dialled again at the
 // earliest, so that nobody can make us dial somebody as often as he likes.
@@ -164,14 +176,16 @@ func (h *host) connect(ctx context.Context, c dialClass) (up *upstream, cursor u
 		return nil, 0, err
 	}
 	defer h.m.gate.leave()
-	cursor = h.window().cursor()
-	up, err = h.m.dial.connect(ctx, &h.addr, cursor)
+	over, cursor, err := h.relay.begin(ctx, h.window())
+	if err == nil {
+		up, err = h.m.dial.connect(ctx, &h.addr, cursor)
+	}
 	if err != nil {
 		h.m.metrics.dials.WithLabelValues("failed").Inc()
 		h.disconnected(ctx, err, true)
 		return nil, 0, err
 	}
-	up.large = &h.large
+	up.large, up.overlap = &h.large, over
 	h.m.metrics.dials.WithLabelValues("ok").Inc()
 	return up, cursor, nil
 }
@@ -185,7 +199,11 @@ func (h *host) session(ctx context.Context, up *upstream, cursor uint64) error {
 	unhook := context.AfterFunc(ctx, func() { up.close(h.m.causeOf(ctx)) })
 	defer unhook()
 
-	err := up.finish(h.read(ctx, up, win, cursor))
+	err := up.overlap.opened(up.stream)
+	if err == nil {
+		err = h.read(ctx, up, win, cursor)
+	}
+	err = up.finish(err)
 	h.m.metrics.connections.Dec()
 	h.disconnected(ctx, err, false)
 	h.ledger.Closed(closeReason(err))

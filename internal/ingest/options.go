@@ -60,6 +60,10 @@ type Options struct {
 	// Ledger, when set, counts what hosts send.
 	Ledger *ledger.Ledger
 
+	// Unlogged, when set, keeps what we decide about an account, and the status that it
+	// has then, where the log has no numbers for events of our own.
+	Unlogged func(did string, c *accounts.Change, effective accounts.Status) error
+
 	Registerer prometheus.Registerer // nil: metrics are kept but not exposed
 	Logger     *slog.Logger
 	Now        func() time.Time
@@ -100,6 +104,7 @@ type Bounds struct {
 	WaitingBytes int64         // bytes of undecided events of all hosts together, shared fairly; default 32 MiB
 	ReadingBytes int64         // bytes of large frames on their way in, likewise; default 16 MiB
 	HoldFor      time.Duration // how long an event waits for a resolver; default 10 min
+	RelayHoldFor time.Duration // how long a relay's event, and all behind it, wait for a resolver; default 30 s
 	HoldRetry    time.Duration // first wait between attempts, doubled up to HoldRetryCap; default 1 s
 	HoldRetryCap time.Duration // default 30 s
 	RefreshEvery time.Duration // forced refreshes of one DID for one host; default 60 s
@@ -126,6 +131,7 @@ func (b *Bounds) ensureDefaults() {
 	orInt(&b.WaitingBytes, 32<<20)
 	orInt(&b.ReadingBytes, 16<<20)
 	orInt(&b.HoldFor, 10*time.Minute)
+	orInt(&b.RelayHoldFor, 30*time.Second)
 	orInt(&b.HoldRetry, time.Second)
 	orInt(&b.HoldRetryCap, 30*time.Second)
 	orInt(&b.RefreshEvery, time.Minute)

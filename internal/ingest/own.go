@@ -10,9 +10,20 @@ import (
 )
 
 // appendOwn puts an #account of our own into the log and applies it. served is the
-// status that consumers see.
+// status that consumers see. In a log of borrowed numbers there is no room for an event
+// of our own: what changes is kept without.
 func (m *Manager) appendOwn(held *accounts.Held, v segmentlog.Verdict, served accounts.Status) outcome {
 	did := held.DID()
+	if m.opts.Unlogged != nil {
+		c := accounts.Change{Verdict: v}
+		c.SetStatus(served)
+		held.Apply(&c)
+		if err := m.opts.Unlogged(did, &c, held.Account().Effective()); err != nil {
+			m.fail(err)
+			return outcome{undecided: true}
+		}
+		return outcome{}
+	}
 	ev := frame.NewAccount(did, m.opts.Now(), !served.Inactive, served.Reason)
 	entry := segmentlog.Entry{DID: did, Verdict: v, Head: ev.Head, Tail: ev.Tail}
 	at, ok := m.append(&entry)

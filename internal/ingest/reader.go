@@ -31,7 +31,13 @@ type reader struct {
 
 // read takes frames until the connection ends or must end.
 func (h *host) read(ctx context.Context, up *upstream, win *window, cursor uint64) error {
-	r := &reader{h: h, conn: h.ledger.Connected(cursor), up: up, win: win, cursor: cursor}
+	r := &reader{h: h, up: up, win: win, cursor: cursor}
+	if o := up.overlap; o != nil {
+		o.conn = h.ledger.Connected(win.cursor())
+		r.conn = o.conn
+	} else {
+		r.conn = h.ledger.Connected(cursor)
+	}
 	for ctx.Err() == nil {
 		h.pace(ctx, up)
 		if err := up.next(); err != nil {
@@ -108,6 +114,9 @@ func (r *reader) take(ctx context.Context, m *message) (kept bool, err error) {
 	if fresh, err := r.inOrder(m); !fresh || err != nil {
 		return false, err
 	}
+	if y := r.h.relay; y != nil {
+		return y.enter(ctx, r, m)
+	}
 	return r.h.admit(ctx, r, m)
 }
 
@@ -137,6 +146,9 @@ func (r *reader) unreadable(m *message, err error) error {
 func (r *reader) errorFrame(ev *frame.Event) error {
 	r.h.ledger.Failed()
 	if ev.Name == "FutureCursor" && r.cursor > 0 && r.prev == 0 {
+		if o := r.up.overlap; o != nil {
+			return o.future()
+		}
 		r.h.newEpoch(r.win)
 	}
 	return fmt.Errorf("host ended the stream with error %.100q: %.200q", ev.Name, ev.Message)
@@ -150,6 +162,7 @@ func (r *reader) info(ev *frame.Event) {
 		return
 	}
 	r.h.m.metrics.gaps.Inc()
+	r.up.overlap.forgets()
 	r.h.log.Warn("the host no longer has all that came after our cursor", "cursor", r.cursor, "message", clip(ev.Message))
 }
 
@@ -167,8 +180,16 @@ func (r *reader) inOrder(m *message) (fresh bool, err error) {
 		}
 		return false, nil
 	}
+	if ev.Seq > r.win.cursor() {
+		if taken, err := r.up.overlap.fresh(m); !taken {
+			return false, err
+		}
+	}
 	r.prev = ev.Seq
 	if ev.Seq <= r.win.cursor() {
+		if err := r.up.overlap.again(ev); err != nil {
+			return false, err
+		}
 		r.h.reject(m, &verify.Rejection{Row: 9, Action: verify.Ignore, Reason: "duplicate"})
 		return false, nil
 	}

@@ -38,9 +38,7 @@ func (h *host) upstreamStatus(s *subject, held *accounts.Held, acct *accounts.Ac
 }
 
 // decideAccount decides an #account. With no document to give authority, only the
-// account's own host may still say that it is gone (T11, account page). What the
-// host says is recorded; what is served is our own status as long as that is not
-// active. T16 and T17, lexicon.
+// account's own host may still say that it is gone (T11, account page).
 func (h *host) decideAccount(s *subject, held *accounts.Held) outcome {
 	acct := held.Account()
 	if s.idErr != nil {
@@ -53,7 +51,13 @@ func (h *host) decideAccount(s *subject, held *accounts.Held) outcome {
 	} else if out := h.accountLimit(s, held); out.undecided {
 		return out
 	}
-	acct = held.Account()
+	return h.takeStatus(s, held)
+}
+
+// takeStatus appends an #account: what the host says is recorded; what is served is our
+// own status as long as that is not active. T16 and T17, lexicon.
+func (h *host) takeStatus(s *subject, held *accounts.Held) outcome {
+	acct := held.Account()
 	status := accounts.StatusOf(s.ev.Active, s.ev.Status)
 	var v segmentlog.Verdict
 	if local := acct.Local; local.Inactive && local != status {

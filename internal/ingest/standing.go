@@ -21,7 +21,8 @@ type HostInfo struct {
 	Behind    time.Duration // how old what it sends is, when that is worth a word
 	Accounts  int64         // that it was the last to speak for with authority
 	LastEvent time.Time
-	LastError string // why the last connection ended or failed, "" while connected
+	LastError string     // why the last connection ended or failed, "" while connected
+	Relay     *RelayInfo // nil for a host that is no relay
 }
 
 // Observer is told how hosts fare, from their own goroutines: it must not wait.
@@ -96,6 +97,9 @@ func (h *host) info() HostInfo {
 	info.Behind = h.lag.behind(h.m.opts.Now())
 	if ns := h.lastEvent.Load(); ns > 0 {
 		info.LastEvent = time.Unix(0, ns)
+	}
+	if h.relay != nil {
+		info.Relay = h.relay.standing(h.up != nil, h.win)
 	}
 	if h.lastErr != nil {
 		info.LastError = h.lastErr.Error()

@@ -50,6 +50,11 @@ var writeBuffers sync.Pool
 // of a relay unless the host is trusted: two relays that read each other would send
 // the same events round for ever.
 func (d *dialer) connect(ctx context.Context, a *address, cursor uint64) (*upstream, error) {
+	return d.open(ctx, a, a.subscribeURL(cursor))
+}
+
+// open is connect by the stream's URL.
+func (d *dialer) open(ctx context.Context, a *address, streamURL string) (*upstream, error) {
 	dial := d.opts.DialTrusted
 	if !a.trusted {
 		dial = d.opts.DialPublic
@@ -81,7 +86,7 @@ func (d *dialer) connect(ctx context.Context, a *address, cursor uint64) (*upstr
 		WriteBufferPool:  &writeBuffers,
 	}
 	header := http.Header{"User-Agent": {d.userAgent}}
-	conn, resp, err := ws.DialContext(ctx, a.subscribeURL(cursor), header) //nolint:bodyclose // the library says that it need not be
+	conn, resp, err := ws.DialContext(ctx, streamURL, header) //nolint:bodyclose // the library says that it need not be
 	if err != nil {
 		if resp != nil {
 			err = fmt.Errorf("%w: HTTP %d", err, resp.StatusCode)
@@ -94,7 +99,7 @@ func (d *dialer) connect(ctx context.Context, a *address, cursor uint64) (*upstr
 	}
 	beneath.from = &aheadBuffers
 	up := newUpstream(conn, raw, &d.opts)
-	up.beneath = beneath
+	up.beneath, up.stream = beneath, resp.Header.Get(streamHeader)
 	return up, nil
 }
 
@@ -109,6 +114,9 @@ func refuse(a *address, h http.Header) error {
 	}
 	return nil
 }
+
+// streamHeader is how a Cistern says whose cursors its numbers are.
+const streamHeader = "Cistern-Stream"
 
 func isRelay(h http.Header) bool {
 	for _, field := range []string{"Server", "Via"} {
@@ -130,7 +138,9 @@ type upstream struct {
 	controls *rate.Limiter
 	opts     *DialOptions
 	opened   time.Time
-	large    *share // of the memory for large messages
+	large    *share   // of the memory for large messages
+	overlap  *overlap // nil but for a relay whose numbers are kept
+	stream   string   // whose cursors it says that they are, "" where it does not
 
 	beneath *ahead // beneath TLS and messages; the reader's
 

@@ -9,17 +9,18 @@ import (
 // A row's value. Numbers are unsigned varints, shortest form; a count of 0 is not
 // written where it stands in a list.
 //
-//	version (1 byte: 1)
+//	version (1 byte: 2)
 //	received · bytes
 //	commits · syncs · identities · accounts
 //	infos · errors · connections · restarts
 //	outdated: count · cursor · first
 //	resumed:  count · cursor · first
+//	skipped:  count · cursor · first · numbers (not in version 1)
 //	behind:   0x00 | 0x01 · last · max (ms)
 //	flags:    how many, then each: bit · count, bits ascending
 //	outcomes: how many, then each: outcome (1 byte) · reason length · reason · count,
 //	          sorted by outcome and reason
-const rowVersion = 1
+const rowVersion = 2
 
 // What a value may hold: more than this package writes, and little memory.
 const (
@@ -46,6 +47,7 @@ func appendRow(dst []byte, r *Row) []byte {
 	num(r.Infos, r.Errors, r.Connections, r.Restarts)
 	num(r.Outdated.Count, r.Outdated.Cursor, r.Outdated.First)
 	num(r.Resumed.Count, r.Resumed.Cursor, r.Resumed.First)
+	num(r.Skipped.Count, r.Skipped.Cursor, r.Skipped.First, r.SkippedNumbers)
 	if r.Behind.Known {
 		num(1, r.Behind.Last, r.Behind.Max)
 	} else {
@@ -79,7 +81,8 @@ func decodeRow(value []byte, r *Row) error {
 		return fmt.Errorf("%w: %d", errVersion, value[0])
 	}
 	d := decoder{b: value}
-	if d.uint() != rowVersion {
+	version := d.uint()
+	if version < 1 || version > rowVersion {
 		return errValue
 	}
 	r.Received, r.Bytes = d.uint(), d.uint()
@@ -89,6 +92,10 @@ func decodeRow(value []byte, r *Row) error {
 	r.Infos, r.Errors, r.Connections, r.Restarts = d.uint(), d.uint(), d.uint(), d.uint()
 	r.Outdated = Gap{Count: d.uint(), Cursor: d.uint(), First: d.uint()}
 	r.Resumed = Gap{Count: d.uint(), Cursor: d.uint(), First: d.uint()}
+	if version >= 2 {
+		r.Skipped = Gap{Count: d.uint(), Cursor: d.uint(), First: d.uint()}
+		r.SkippedNumbers = d.uint()
+	}
 	r.Behind = d.behind()
 	r.Flags = d.flags()
 	r.Outcomes = d.outcomes()

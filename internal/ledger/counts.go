@@ -15,6 +15,10 @@ const (
 	numFlags = 32
 )
 
+// BroughtByAnother is the reason under which an event of a relay is ignored that another relay
+// had brought.
+const BroughtByAnother = "brought_by_another"
+
 // Counts are what is counted of a host in an hour, apart from what has a reason.
 type Counts struct {
 	// Received are the binary messages that came, whatever became of them. Those that
@@ -36,6 +40,10 @@ type Counts struct {
 	// Resumed are connections whose first new event did not have the number after our
 	// cursor. Many hosts number with gaps: it is no claim that anything is missing.
 	Resumed Gap
+	// Skipped are the gaps in the numbers of a relay whose numbers the log keeps, and
+	// SkippedNumbers is how many numbers they have: they name no event here either.
+	Skipped        Gap
+	SkippedNumbers uint64
 
 	Behind Behind
 }
@@ -88,6 +96,8 @@ func (c *Counts) add(later *Counts) {
 	c.Restarts += later.Restarts
 	c.Outdated.add(&later.Outdated)
 	c.Resumed.add(&later.Resumed)
+	c.Skipped.add(&later.Skipped)
+	c.SkippedNumbers += later.SkippedNumbers
 	if later.Behind.Known {
 		c.Behind = Behind{Known: true, Last: later.Behind.Last, Max: max(c.Behind.Max, later.Behind.Max)}
 	}

@@ -205,6 +205,17 @@ func (c *Connection) Fresh(seq uint64, written string) {
 	}
 }
 
+// Skipped notes that the numbers between two are of no event. It is called before Fresh.
+func (c *Connection) Skipped(last, seq uint64) {
+	if c == nil {
+		return
+	}
+	c.h.note(func(n *Counts) {
+		n.Skipped = Gap{Count: n.Skipped.Count + 1, Cursor: last, First: seq}
+		n.SkippedNumbers += seq - last - 1
+	})
+}
+
 // resume notes the first number of a connection, or after an #info.
 func (c *Connection) resume(before, seq uint64) {
 	c.h.note(func(n *Counts) {

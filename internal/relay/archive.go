@@ -51,13 +51,13 @@ type archive struct {
 
 // attach opens the bucket and makes the data directory its writer. A store that cannot
 // be reached is tried until ctx ends: only it knows whose the log is.
-func (a *archive) attach(ctx context.Context, cfg *config.Config) error {
+func (a *archive) attach(ctx context.Context, cfg *config.Config, numbers string) error {
 	a.cfg = cfg.Archive
 	if err := a.cfg.Embed(cfg.DataDir); err != nil {
 		return err
 	}
 	for {
-		err := a.tryAttach(ctx, cfg)
+		err := a.tryAttach(ctx, cfg, numbers)
 		switch kind := bucket.KindOf(err); {
 		case err == nil:
 			return nil
@@ -76,7 +76,7 @@ func (a *archive) attach(ctx context.Context, cfg *config.Config) error {
 	}
 }
 
-func (a *archive) tryAttach(ctx context.Context, cfg *config.Config) (err error) {
+func (a *archive) tryAttach(ctx context.Context, cfg *config.Config, numbers string) (err error) {
 	if a.bucket == nil {
 		b, err := bucket.Open(ctx, a.cfg.URL)
 		if err != nil {
@@ -89,7 +89,7 @@ func (a *archive) tryAttach(ctx context.Context, cfg *config.Config) (err error)
 	}
 	a.held, err = ship.Attach(ctx, ship.Options{
 		Bucket: a.bucket, Dir: cfg.DataDir, NewStream: a.cfg.NewStream, TakeOver: a.cfg.TakeOver, InitialSeq: cfg.InitialSeq,
-		Watch: a.cfg.Watch, Logger: a.logger,
+		Numbers: numbers, Watch: a.cfg.Watch, Logger: a.logger,
 	})
 	if err != nil {
 		return err

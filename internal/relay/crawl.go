@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"slices"
 
 	"github.com/cistern-archive/cistern/internal/config"
 	"github.com/cistern-archive/cistern/internal/crawl"
@@ -11,11 +12,15 @@ import (
 // openCrawler makes the part that knows which hosts are crawled, which outlives what
 // reads them.
 func (r *Relay) openCrawler() error {
-	h := &r.cfg.Crawl
+	h, hosts := &r.cfg.Crawl, r.cfg.Hosts
+	mirror := r.cfg.Upstream.Mirror()
+	if mirror {
+		hosts = r.cfg.Upstream.Relays
+	}
 	var err error
 	r.crawler, err = crawl.New(crawl.Options{
-		Decisions: r.journal, Hosts: r.cfg.Hosts, PullFrom: r.cfg.PullHostsFrom, TrustedDomains: h.TrustedDomains,
-		Disabled: h.DisableRequestCrawl, NewHostsPerDay: h.NewHostsPerDay, AccountLimit: h.AccountLimit,
+		Decisions: r.journal, Hosts: hosts, PullFrom: r.cfg.PullHostsFrom, TrustedDomains: h.TrustedDomains,
+		Disabled: h.DisableRequestCrawl || mirror, NewHostsPerDay: h.NewHostsPerDay, AccountLimit: h.AccountLimit,
 		UserAgent: config.ServerName(), Registerer: r.reg, Logger: r.log,
 	})
 	return err
@@ -27,5 +32,13 @@ func (r *Relay) beginCrawl(ctx context.Context, with *running, positions []inges
 	if err := r.takeDownAll(ctx, with.manager); err != nil {
 		return nil, err
 	}
-	return r.crawler.Begin(with.manager, with.index, positions)
+	if !r.cfg.Upstream.Mirror() {
+		return r.crawler.Begin(with.manager, with.index, positions)
+	}
+	y, err := r.openRelays(ctx, with.manager)
+	if err != nil {
+		return nil, err
+	}
+	positions = slices.DeleteFunc(positions, func(p ingest.Position) bool { return !slices.Contains(y.names, p.Host) })
+	return r.crawler.Begin(y, with.index, positions)
 }

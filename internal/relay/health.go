@@ -59,5 +59,10 @@ func (r *Relay) Ready() error {
 	if _, err := r.intake.derived(); err != nil {
 		return err
 	}
+	for _, h := range r.Hosts() {
+		if h.Relay != nil && h.Relay.Broken != "" {
+			return errors.New(h.Relay.Broken)
+		}
+	}
 	return nil
 }

@@ -44,6 +44,11 @@ type intake struct {
 	restore func(ctx context.Context, dir string) error
 	// survey looks at all accounts before hosts are read, and counts those of each host.
 	survey func(ctx context.Context, x *index.Index) (map[string]int64, error)
+	// prepare, when set, tells the index what the log does not say, before survey.
+	prepare func(ctx context.Context, x *index.Index) error
+	// unlogged keeps what is decided of accounts where the log has no number for it; nil
+	// where it has.
+	unlogged func(x *index.Index) func(did string, c *accounts.Change, effective accounts.Status) error
 	// synced is told of accounts whose repo came as a whole.
 	synced func(did string)
 	// begin adds hosts; end is called before reading ends, and may be nil with an error.
@@ -147,6 +152,14 @@ func (in *intake) read(ctx context.Context, r *running, reg *prometheus.Registry
 	opts := ingest.Options{Log: in.log, Accounts: r.accounts, Pace: r.follower, Registerer: reg, Logger: in.logger}
 	for _, h := range hosts {
 		opts.Positions = append(opts.Positions, ingest.Position{Host: h.Name, Epoch: h.Epoch, Floor: h.Cursor})
+	}
+	if in.prepare != nil {
+		if err := in.prepare(ctx, r.index); err != nil {
+			return err
+		}
+	}
+	if in.unlogged != nil {
+		opts.Unlogged = in.unlogged(r.index)
 	}
 	if opts.AccountCounts, err = in.survey(ctx, r.index); err != nil {
 		return err

@@ -90,10 +90,14 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (*Relay,
 }
 
 func (r *Relay) start(ctx context.Context) error {
-	if err := r.archive.attach(ctx, &r.cfg); err != nil {
+	numbers, err := r.numbersOf()
+	if err != nil {
 		return err
 	}
-	if err := r.openLog(); err != nil {
+	if err := r.archive.attach(ctx, &r.cfg, numbers); err != nil {
+		return err
+	}
+	if err := r.openLog(numbers); err != nil {
 		return err
 	}
 	r.openLedger()
@@ -115,10 +119,10 @@ func (r *Relay) start(ctx context.Context) error {
 }
 
 // openLog opens the log and what consumers are served from.
-func (r *Relay) openLog() error {
+func (r *Relay) openLog(numbers string) error {
 	began := time.Now()
 	o := segmentlog.Options{
-		Dir: r.cfg.DataDir, Logger: r.log, InitialSeq: r.cfg.InitialSeq, Events: metrics.LogEvents(r.reg),
+		Dir: r.cfg.DataDir, Numbers: numbers, Logger: r.log, InitialSeq: r.cfg.InitialSeq, Events: metrics.LogEvents(r.reg),
 		OnCommit:        func(b segmentlog.Batch) { r.consumers.commit(b); r.intake.notify() },
 		MaxPendingBytes: pendingBytes, MaxHotBytes: r.cfg.SegmentBytes, SegmentAge: r.cfg.SegmentAge, Seal: &segmentlog.SegmentOptions{},
 	}
@@ -175,6 +179,9 @@ func (r *Relay) openIntake(ctx context.Context) error {
 		o.Resolver, o.UserAgent, o.Lenient = r.resolver, config.ServerName(), r.cfg.Verify == "lenient"
 		o.Observer, o.Rates, o.AccountLimit = r.crawler, r.crawler.Rates, r.crawler.AccountLimit
 	}
+	if r.cfg.Upstream.KeepSeq() {
+		r.intake.prepare, r.intake.unlogged = r.takeDownFirst, r.keepLocal
+	}
 	r.intake.begin, r.intake.restore, r.intake.survey = r.beginCrawl, r.restoreIndex, r.consumers.survey
 	return nil
 }
@@ -189,6 +196,7 @@ func (r *Relay) listen() error {
 		Archive:        r.downloads(),
 		Pages:          r.pages.Public(),
 		HostLedger:     r.ledger,
+		Relays:         r.relayNames(),
 		Admin: admin.NewHandler(r.cfg.AdminPasswords, admin.Sources{
 			Hosts: r.crawler, Consumers: r.Consumers, Takedowns: r, Collections: r, Quarantine: r.ledger.Quarantine().List, Pages: r.pages.Admin(),
 		}),

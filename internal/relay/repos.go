@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"time"
 
 	"github.com/cistern-archive/cistern/index"
 	"github.com/cistern-archive/cistern/internal/accounts"
@@ -30,8 +31,29 @@ func (r *Relay) ReposByCollection(collection, after string, limit int) ([]string
 	return x.ReposByCollection(collection, after, limit)
 }
 
-// HostURL is where a host is: a scheme and an authority.
-func (r *Relay) HostURL(name string) string {
+// askHost bounds how long somebody who asks for a repo waits for its account's document.
+const askHost = 5 * time.Second
+
+// RepoURL is the host of an account: that which spoke for it, or where relays are read
+// instead of hosts, the one that its document names.
+func (r *Relay) RepoURL(ctx context.Context, did string, a accounts.Account) string {
+	if a.Host != "" {
+		return r.hostURL(a.Host)
+	}
+	if !r.cfg.Upstream.Mirror() {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, askHost)
+	defer cancel()
+	id, err := r.resolver.Lookup(ctx, did)
+	if err != nil {
+		return ""
+	}
+	return r.hostURL(id.Host)
+}
+
+// hostURL is where a host is: a scheme and an authority.
+func (r *Relay) hostURL(name string) string {
 	if h, err := r.crawler.Host(name); err == nil && h.Plain {
 		return "http://" + name
 	}
@@ -82,12 +104,16 @@ func (r *Relay) openCollections() {
 // hostOf says where an active account's repo is.
 func (r *Relay) hostOf(did string) (h collections.Host, ok bool, err error) {
 	a, found, err := r.intake.account(did)
-	if err != nil || !found || a.Host == "" || a.Effective().Inactive {
+	if err != nil || !found || a.Effective().Inactive {
 		return h, false, err
+	}
+	if r.cfg.Upstream.Mirror() {
+		h.URL = r.RepoURL(context.Background(), did, a)
+		return h, h.URL != "", nil
 	}
 	known, err := r.crawler.Host(a.Host)
 	if err != nil {
 		return h, false, nil // it was forgotten, or never crawled
 	}
-	return collections.Host{URL: r.HostURL(a.Host), Trusted: known.By == index.CrawlByOperator}, true, nil
+	return collections.Host{URL: r.hostURL(a.Host), Trusted: known.By == index.CrawlByOperator}, true, nil
 }

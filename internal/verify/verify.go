@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/cistern-archive/cistern/internal/frame"
@@ -183,28 +182,4 @@ func drop(row int, reason string, err error) error {
 
 func ignore(row int, reason string, err error) error {
 	return &Rejection{Row: row, Action: Ignore, Reason: reason, Err: err}
-}
-
-// StateOf reads the state that a #commit or #sync leaves, for an event that is in the
-// log already: nothing is verified, nothing but the commit block is decoded.
-func StateOf(ev *frame.Event) (State, error) {
-	root, blocks, err := readCARHeader(ev.Blocks)
-	if err != nil {
-		return State{}, fmt.Errorf("state of %s: %w", ev.DID, err)
-	}
-	for len(blocks) > 0 {
-		cid, data, rest, err := nextBlock(blocks)
-		if err != nil {
-			return State{}, fmt.Errorf("state of %s: %w", ev.DID, err)
-		}
-		if bytes.Equal(cid, root) {
-			var c commit
-			if err := c.decodeCommit(cid, data); err != nil {
-				return State{}, fmt.Errorf("state of %s: %w", ev.DID, err)
-			}
-			return newState(&c), nil
-		}
-		blocks = rest
-	}
-	return State{}, fmt.Errorf("state of %s at %s: no commit block", ev.DID, strings.Clone(ev.Rev))
 }

@@ -17,6 +17,7 @@ type Parts struct {
 	Archive        http.Handler // of /archive/, nil when downloads are off
 	Pages          http.Handler // of / and /assets/, nil for none
 	HostLedger     HostLedger
+	Relays         []string // names of the relays that are followed, nil where hosts are crawled
 	Hosts          Hosts
 	Repos          Repos
 	Stream         Stream
@@ -33,6 +34,7 @@ func NewHandler(p Parts) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/xrpc/com.atproto.sync.subscribeRepos", p.SubscribeRepos)
 	mux.Handle("/xrpc/network.cistern.getHostLedger", hostLedgerHandler(p.HostLedger, time.Now))
+	mux.Handle("/xrpc/network.cistern.compareRelays", compareRelaysHandler(p.HostLedger, p.Relays, time.Now))
 	health := healthHandler(p.Healthy)
 	mux.Handle("/_health", health)
 	mux.Handle("/_healthz", health)

@@ -35,10 +35,23 @@ func hostLedgerHandler(l HostLedger, now func() time.Time) http.Handler {
 		case errors.Is(err, ledger.ErrCursor):
 			return nil, invalid(errors.New("cursor: not one that this method gave"))
 		case err != nil:
-			return nil, &failure{http.StatusServiceUnavailable, "LedgerUnavailable", "the ledger cannot be read for the moment"}
+			return nil, errLedger
 		}
 		return ledgerAnswer(page), nil
 	})
+}
+
+var errLedger = &failure{http.StatusServiceUnavailable, "LedgerUnavailable", "the ledger cannot be read for the moment"}
+
+// lastDay is what is asked for when it is not said since when.
+func lastDay(q *ledger.Query, now time.Time) {
+	if !q.Since.IsZero() {
+		return
+	}
+	q.Since = now.Add(-ledgerSpan)
+	if !q.Until.IsZero() {
+		q.Since = q.Until.Add(-ledgerSpan)
+	}
 }
 
 // ledgerQuery reads the parameters. Errors name the parameter.
@@ -50,12 +63,7 @@ func ledgerQuery(p *params, now time.Time) (ledger.Query, error) {
 	if p.values.Has("hostname") && q.Host == "" {
 		p.fail("hostname", "it is empty")
 	}
-	if q.Since.IsZero() {
-		q.Since = now.Add(-ledgerSpan)
-		if !q.Until.IsZero() {
-			q.Since = q.Until.Add(-ledgerSpan)
-		}
-	}
+	lastDay(&q, now)
 	return q, p.err
 }
 
@@ -84,6 +92,7 @@ type ledgerRow struct {
 	Restarts    uint64        `json:"restarts"`
 	Outdated    ledgerGap     `json:"outdated"`
 	Resumed     ledgerGap     `json:"resumed"`
+	Skipped     ledgerSkipped `json:"skipped"`
 	Behind      *ledgerBehind `json:"behind,omitempty"`
 }
 
@@ -96,6 +105,11 @@ type ledgerGap struct {
 	Count  uint64 `json:"count"`
 	Cursor uint64 `json:"cursor,omitempty"`
 	First  uint64 `json:"first,omitempty"`
+}
+
+type ledgerSkipped struct {
+	ledgerGap
+	Numbers uint64 `json:"numbers"`
 }
 
 type ledgerBehind struct {
@@ -113,7 +127,7 @@ func ledgerAnswer(p ledger.Page) ledgerPage {
 			Ignored: r.Of(ledger.Ignored), IgnoredBy: byReason(r, ledger.Ignored),
 			Closed: r.Of(ledger.Closed), ClosedBy: byReason(r, ledger.Closed),
 			Infos: r.Infos, Errors: r.Errors, Connections: r.Connections, Restarts: r.Restarts,
-			Outdated: ledgerGap(r.Outdated), Resumed: ledgerGap(r.Resumed),
+			Outdated: ledgerGap(r.Outdated), Resumed: ledgerGap(r.Resumed), Skipped: ledgerSkipped{ledgerGap(r.Skipped), r.SkippedNumbers},
 		}
 		for i, name := range ledger.KindNames() {
 			if n := r.Kinds[i]; n > 0 {

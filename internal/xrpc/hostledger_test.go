@@ -82,7 +82,7 @@ func TestTheAnswerSaysWhatWasCounted(t *testing.T) {
 		`"kinds":[{"name":"commit","count":1}],"flags":[{"name":"signature","count":1},{"name":"discontinuous","count":1}],` +
 		`"dropped":1,"droppedBy":[{"name":"bad_signature","count":1}],"ignored":1,"ignoredBy":[{"name":"rev_old","count":1}],` +
 		`"closed":1,"closedBy":[{"name":"silent","count":1}],"infos":1,"errors":1,"connections":1,"restarts":1,` +
-		`"outdated":{"count":1,"cursor":9},"resumed":{"count":1,"cursor":5,"first":9},"behind":{"last":1000,"max":1000}}]}`
+		`"outdated":{"count":1,"cursor":9},"resumed":{"count":1,"cursor":5,"first":9},"skipped":{"count":0,"numbers":0},"behind":{"last":1000,"max":1000}}]}`
 	if got := strings.TrimSpace(w.Body.String()); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -27,8 +27,8 @@ type Repos interface {
 	// ReposByCollection lists up to limit accounts above a DID, in order, that ever had a
 	// record of a collection.
 	ReposByCollection(collection, after string, limit int) ([]string, error)
-	// HostURL is where a host is: a scheme and an authority.
-	HostURL(host string) string
+	// RepoURL is the host of an account, a scheme and an authority: "" where none is known.
+	RepoURL(ctx context.Context, did string, a accounts.Account) string
 }
 
 // Bounds of the lexicons.
@@ -201,14 +201,17 @@ func toHost(method string, repos Repos) http.HandlerFunc {
 		if err == nil {
 			err = inactive(did, a.Effective())
 		}
-		if err == nil && a.Host == "" {
-			err = &failure{http.StatusNotFound, "RepoNotFound", "no host spoke for " + did + " yet"}
+		var host string
+		if err == nil {
+			if host = repos.RepoURL(r.Context(), did, a); host == "" {
+				err = &failure{http.StatusNotFound, "RepoNotFound", "no host spoke for " + did + " yet"}
+			}
 		}
 		if err != nil {
 			writeFailure(w, err)
 			return
 		}
-		to := repos.HostURL(a.Host) + "/xrpc/" + method + "?" + r.URL.RawQuery
+		to := host + "/xrpc/" + method + "?" + r.URL.RawQuery
 		if _, err := url.Parse(to); err != nil {
 			writeFailure(w, err)
 			return

@@ -61,7 +61,12 @@ func (p *people) ReposByCollection(collection, after string, limit int) (out []s
 	return out, p.err()
 }
 
-func (p *people) HostURL(name string) string { return "https://" + name }
+func (p *people) RepoURL(_ context.Context, _ string, a accounts.Account) string {
+	if a.Host == "" {
+		return ""
+	}
+	return "https://" + a.Host
+}
 
 func (p *people) StreamID() string { return "abc" }
 

@@ -57,6 +57,7 @@ func streamRoutes(mux *http.ServeMux, s Stream) {
 type streamView struct {
 	Stream   string        `json:"stream"`
 	Epochs   []epochView   `json:"epochs"`
+	Numbers  string        `json:"numbers,omitempty"`
 	Oldest   *positionView `json:"oldest,omitempty"`
 	Newest   *positionView `json:"newest,omitempty"`
 	Reserved uint64        `json:"reserved"`
@@ -84,7 +85,7 @@ type tierView struct {
 
 func streamOf(i StreamInfo) streamView {
 	v := streamView{
-		Stream: i.ID, Oldest: viewOfPosition(i.Oldest), Newest: viewOfPosition(i.Newest), Reserved: i.Reserved,
+		Stream: i.ID, Numbers: i.Numbers, Oldest: viewOfPosition(i.Oldest), Newest: viewOfPosition(i.Newest), Reserved: i.Reserved,
 		Trimmed: i.TrimmedThrough, Tiers: []tierView{},
 	}
 	for _, e := range i.Epochs {

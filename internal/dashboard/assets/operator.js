@@ -47,13 +47,14 @@ function live() {
 
 async function part(name) {
   const box = document.querySelector(`[data-part="${name}"]`);
+  if (!box) return; // not on this relay's page
   const typing = box.contains(document.activeElement) && document.activeElement.matches("input, select");
   if (typing) return;
   const answer = await fetch(`/admin/part/${name}${location.search}`);
   if (answer.ok) box.innerHTML = await answer.text();
 }
 
-const every = { tiers: 5, consumers: 5, hosts: 10, drops: 60, heat: 60 };
+const every = { tiers: 5, relays: 5, consumers: 5, hosts: 10, drops: 60, heat: 60 };
 for (const [name, seconds] of Object.entries(every)) setInterval(() => document.hidden || part(name).catch(() => {}), seconds * 1000);
 if (document.querySelector("[data-part=heat] tbody:empty")) setTimeout(() => ["heat", "drops"].forEach(part), 2000);
 

@@ -1,0 +1,276 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cistern-archive/cistern/internal/frame"
+)
+
+// RelayOptions say how an upstream is read that is a relay: it has decided who speaks
+// for an account and which status that has, and its word is taken for that.
+type RelayOptions struct {
+	// KeepSeq gives the events the relay's numbers, in its order. The log must be one of
+	// borrowed numbers, and the relay the only upstream.
+	KeepSeq bool
+	// From is where the log is in the relay's numbers, with KeepSeq; the name in it is
+	// that of the relay whose events are the log's last.
+	From Position
+	// Base is what is added to the relay's numbers in the log, with KeepSeq: 0 until it
+	// restarts them.
+	Base uint64
+	// Cursor is where a relay is begun with that the log has nothing of.
+	Cursor uint64
+	// Last returns the last events of the log, in order, with KeepSeq.
+	Last func(ctx context.Context) ([]Known, error)
+	// Merge recognises what another relay has brought already; nil with one relay.
+	Merge *Merge
+	// Unchecked takes the relay's word for signatures and proofs too (--verify=off).
+	Unchecked bool
+}
+
+// AddRelay reads a relay from now on, for ever. It is of the operator's own word: http,
+// ports and private addresses are allowed. Adding one that is being read changes nothing.
+func (m *Manager) AddRelay(rawURL string, o RelayOptions) error {
+	addr, err := parseHost(rawURL, true)
+	if err != nil {
+		return fmt.Errorf("relay %q: %w", rawURL, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		return ErrStopped
+	}
+	h := m.hosts[addr.name]
+	if h == nil {
+		from := m.from[addr.name]
+		if o.KeepSeq {
+			from = o.From
+		}
+		if from == (Position{}) {
+			from.Floor = o.Cursor
+		}
+		h = newHost(m, addr, from)
+		h.relay = newRelayed(h, &o)
+		h.relay.expose(m.opts.Registerer)
+		m.wg.Go(h.relay.run)
+		m.wg.Go(h.relay.watch)
+	}
+	m.begin(h, nil, 0)
+	return nil
+}
+
+const (
+	// lineEvents is how many events of a relay may be undecided.
+	lineEvents = 1024
+	// lineInPlace is how many of them may lie in the buffers that they were read into:
+	// what waits longer is copied to a smaller one.
+	lineInPlace = 32
+	// asksAhead is how many identities are asked for before their events' turn.
+	asksAhead = 64
+)
+
+// relayed is what is different about a host that is a relay. Its events are decided one
+// after the other, in the relay's order, by a goroutine of their own; meanwhile the
+// identities of those behind are asked for.
+//
+//	reader ──► line ──► run: identity, verify, append
+//	   └─ ask ahead ──► Resolver
+type relayed struct {
+	h    *host
+	opts RelayOptions
+
+	line  chan *waiting // in the relay's order; never full, since a slot comes first
+	slots chan struct{} // holds one for each event in line
+	asked inFlight      // accounts whose identities are asked for ahead
+	// unanswered are the accounts whose key nobody said in time, lately: their events do
+	// not wait again.
+	unanswered *recent
+	behind     behind
+	doubt      doubt  // the reader's
+	stream     string // which the relay said it is of, when it said so; the reader's
+	// broken is why nothing is read until somebody decides, nil while it is.
+	broken atomic.Pointer[NumberingError]
+}
+
+func newRelayed(h *host, o *RelayOptions) *relayed {
+	return &relayed{
+		h: h, opts: *o,
+		line: make(chan *waiting, lineEvents), slots: make(chan struct{}, lineEvents), asked: inFlight{m: make(map[string]struct{})},
+		unanswered: newRecent(h.m.opts.Bounds.StatusEvery, 1),
+	}
+}
+
+// enter puts an event into the line, waiting for room. kept says that the line has the
+// message now.
+func (y *relayed) enter(ctx context.Context, r *reader, m *message) (kept bool, err error) {
+	if rej := form(&m.ev); rej != nil {
+		y.h.reject(m, rej)
+		r.win.pass(m.ev.Seq)
+		return false, nil
+	}
+	it := &waiting{m: m, win: r.win, arrived: time.Now()}
+	if len(y.slots) >= lineInPlace {
+		if it.m = m.compact(); it.m != m {
+			it.size = it.m.size()
+			if err := y.h.queues.waitForBytes(ctx, r, it.size); err != nil {
+				return false, err
+			}
+		}
+	}
+	if !y.slot(ctx, r) {
+		y.h.waiting.give(it.size)
+		return false, ErrStopped
+	}
+	y.askAhead(it.m)
+	y.behind.heard(it.m.ev.Seq)
+	it.ticket = r.win.enter(it.m.ev.Seq)
+	y.h.m.metrics.waiting.Inc()
+	y.line <- it
+	return it.m == m, nil
+}
+
+// slot waits for a place in the line. That is nobody's silence.
+func (y *relayed) slot(ctx context.Context, r *reader) bool {
+	select {
+	case y.slots <- struct{}{}:
+		return true
+	default:
+	}
+	y.h.m.metrics.blocked.Inc()
+	r.up.paused.Store(true)
+	defer r.up.paused.Store(false)
+	select {
+	case y.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// askAhead asks for an identity that will be needed, so that the event need not wait for
+// it when its turn comes.
+func (y *relayed) askAhead(m *message) {
+	if !y.needsKey(&m.ev) {
+		return
+	}
+	if _, ok, _ := y.h.m.opts.Resolver.Cached(m.ev.DID); ok {
+		return
+	}
+	y.ask(m.ev.DID, func(ctx context.Context, did string) {
+		_, _ = y.h.m.opts.Resolver.Lookup(ctx, did) // the resolver remembers the answer
+	})
+}
+
+// ask calls f in the background, unless the account is being asked about already, or too
+// many others are.
+func (y *relayed) ask(did string, f func(ctx context.Context, did string)) {
+	did = strings.Clone(did) // f may outlive the event
+	if !y.asked.begin(did) {
+		return
+	}
+	y.h.m.wg.Go(func() {
+		defer y.asked.end(did)
+		f(y.h.m.reading, did)
+	})
+}
+
+// inFlight is the accounts that somebody is being asked about.
+type inFlight struct {
+	mu sync.Mutex
+	m  map[string]struct{}
+}
+
+// begin says whether the account may be asked about now.
+func (f *inFlight) begin(did string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, on := f.m[did]; on || len(f.m) == asksAhead {
+		return false
+	}
+	f.m[did] = struct{}{}
+	return true
+}
+
+func (f *inFlight) end(did string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.m, did)
+}
+
+// run decides what is in line until all work ends. What is left then was not counted as
+// done.
+func (y *relayed) run() {
+	for {
+		select {
+		case it := <-y.line:
+			if !y.settle(it) {
+				return
+			}
+			y.behind.note(&it.m.ev, y.h.m.opts.Now())
+			it.win.leave(it.ticket)
+			it.m.release()
+			y.h.waiting.give(it.size)
+			y.h.m.metrics.waiting.Dec()
+			<-y.slots
+		case <-y.h.m.reading.Done():
+			return
+		}
+	}
+}
+
+// settle asks whom it must and decides an event. It returns false when all work ends
+// first.
+func (y *relayed) settle(it *waiting) bool {
+	s := &subject{ev: &it.m.ev, win: it.win}
+	wait := backoff{base: y.h.m.opts.Bounds.HoldRetry, cap: y.h.m.opts.Bounds.HoldRetryCap, jitter: halfJitter}
+	ask := y.h.lookup
+	if !y.needsKey(s.ev) {
+		ask = nil
+	}
+	for {
+		if ask != nil {
+			if err := ask(s); err != nil {
+				again := y.hold(it, &wait, err)
+				if y.h.m.reading.Err() != nil {
+					return false
+				}
+				if again {
+					continue
+				}
+				s.unanswered = true
+			}
+		}
+		out := y.decide(s)
+		if out.ask == nothing || s.unanswered {
+			return y.h.decided(it.m, out, func() {}) == nil
+		}
+		ask = y.h.asker(out.ask)
+	}
+}
+
+// hold waits until somebody who failed to answer may do so, and says whether to ask again.
+func (y *relayed) hold(it *waiting, wait *backoff, cause error) bool {
+	now, did := time.Now(), it.m.ev.DID
+	given := y.unanswered.spent(did, now)
+	left := y.h.m.opts.Bounds.RelayHoldFor - now.Sub(it.arrived)
+	if left > 0 && !given {
+		y.h.m.metrics.held.Inc()
+		defer y.h.m.metrics.held.Dec()
+		return sleep(y.h.m.reading, min(wait.next(), left))
+	}
+	if !given {
+		y.unanswered.use(did, now)
+		y.h.log.Warn("nobody says what the key of an account is: its events are taken unverified for a while", "did", did, "err", cause)
+	}
+	return false
+}
+
+// needsKey says whether the event is verified by the account's key.
+func (y *relayed) needsKey(ev *frame.Event) bool {
+	return !y.opts.Unchecked && (ev.Kind == frame.Commit || ev.Kind == frame.Sync)
+}
