@@ -33,6 +33,16 @@ export class Audience {
       () => clients.every((client) => client.has(reader.facts())), { state });
   }
 
+  /** Waits until everyone has read at least `count` events, while more come, and stops there. */
+  async heard(count) {
+    const { reader, clients } = this;
+    await until(`${count} events ${this.name}`, () => reader.events.length >= count);
+    reader.close();
+    await until(`the clients to read them ${this.name}`, () => clients.every((client) => client.has(reader.facts())));
+    const last = reader.cursor;
+    for (const client of clients) client.facts = client.facts.filter((fact) => fact.seq <= last);
+  }
+
   /** Asserts that each client saw what the plain reader saw, in the same order, and nobody an error. */
   check(claims) {
     const { name, reader, clients } = this;

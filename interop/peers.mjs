@@ -1,13 +1,11 @@
 // What stands in a chain as a process of its own: the simulated network and the reference relay.
 
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import fs from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import Database from 'better-sqlite3';
 import { freePort, poll } from './wait.mjs';
-
-const run = promisify(execFile);
 
 /** A process that is started, killed and started again, with what it says in a file. */
 class Process {
@@ -33,21 +31,29 @@ class Process {
   log() { return fs.existsSync(this.logFile) ? fs.readFileSync(this.logFile, 'utf8') : ''; }
 }
 
-/** Hosts that say, at a steady rate, what was generated before. */
-export class SimulatedNetwork extends Process {
-  static async prepare({ program, dir, events, hosts }) {
-    const net = new SimulatedNetwork(program, path.join(dir, 'netsim.log'));
-    net.file = path.join(dir, 'frames.netsim');
-    await run(program, ['generate', '--events', `${events}`, '--hosts', `${hosts}`, '--accounts', '20', '--records', '40', '--churn', '0.1', '--out', net.file]);
-    return net;
-  }
+/** A host of this machine by its name: the reference relay refuses documents that name an address. */
+const named = (text) => text.replaceAll('http://127.0.0.1:', 'http://localhost:');
 
+/** Serves a directory's documents with the hosts in them by their names; returns its URL. */
+async function serveByName(plcUrl) {
+  const server = http.createServer(async (req, res) => {
+    const answer = await fetch(plcUrl + req.url).catch(() => undefined);
+    res.writeHead(answer?.status ?? 502, { 'content-type': 'application/json' }).end(answer && named(await answer.text()));
+  });
+  await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
+/** Hosts that make events at a steady rate, until the process ends. */
+export class SimulatedNetwork extends Process {
   /** Starts it; resolves when it listens, with its flags for a relay in `plcUrl` and `hosts`. */
-  async start({ rate }) {
-    this.spawn(['serve', '--from', this.file, '--rate', `${rate}`]);
-    const flags = await poll('the network to listen', () => /--plc-host .*/.exec(this.log())?.[0].split(/\s+/));
-    this.plcUrl = flags[1];
-    this.hosts = flags.filter((_, i) => flags[i - 1] === '--host');
+  static async start({ program, dir, hosts, rate, seed }) {
+    const net = new SimulatedNetwork(program, path.join(dir, 'netsim.log'));
+    net.spawn(['serve', '--hosts', `${hosts}`, '--accounts', '20', '--records', '40', '--churn', '0.1', '--rate', `${rate}`, '--seed', `${seed}`]);
+    const flags = await poll('the network to listen', () => /--plc-host .*/.exec(net.log())?.[0].split(/\s+/));
+    net.plcUrl = await serveByName(flags[1]);
+    net.hosts = flags.filter((_, i) => flags[i - 1] === '--host').map(named);
+    return net;
   }
 }
 
