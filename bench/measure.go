@@ -73,7 +73,7 @@ func measure(ctx context.Context, command string, o options) (err error) {
 // newSession makes what all measurements need: frames, binaries, a folder.
 func newSession(ctx context.Context, command string, o options) (s *session, err error) {
 	if command == "mirror" {
-		o.hosts, o.peer = 1, ""
+		o.hosts, o.accounts, o.peer = 1, o.hosts*o.accounts, ""
 	}
 	s = &session{options: o, load: loadAverage()}
 	if s.frames, err = frames(ctx, o); err != nil {
@@ -94,7 +94,7 @@ func newSession(ctx context.Context, command string, o options) (s *session, err
 	c.flags = cisternFlags(command, o)
 	s.subjects = []subject{c}
 	if command == "mirror" {
-		s.subjects = []subject{&mirror{c, "a relay, verified", nil}, c, &mirror{c, "a relay, --verify=off", []string{"--verify", "off"}}}
+		s.subjects = []subject{&mirror{c, "a relay, --verify=off", []string{"--verify", "off"}}, &mirror{c, "a relay", nil}, c}
 	}
 	if o.peer == peerReference {
 		r, err := installReference(ctx, s.dir)

@@ -33,13 +33,20 @@ type Config struct {
 	LedgerDays     int    // how long hours of the ledger are kept, 0 for ever
 	QuarantineSize string // as given; Validate parses it
 	Quarantine     int64  // bytes of dropped frames that are kept, below 0 for none
-	Verify         string // "strict", "lenient" or "off"
+	Verify         string // VerifyStrict, VerifyLenient or VerifyOff
 	LogLevel       string
 	LogFormat      string
 	Demo           bool
 
 	file file
 }
+
+// How much is verified of what hosts send; VerifyOff is for relays alone.
+const (
+	VerifyStrict  = "strict"
+	VerifyLenient = "lenient"
+	VerifyOff     = "off"
+)
 
 // CommonFlags are the flags that may stand before or after the command.
 func (c *Config) CommonFlags() []cli.Flag {
@@ -102,7 +109,7 @@ func (c *Config) ServeFlags() []cli.Flag {
 			Sources: c.file.sourcesOf("quarantine-size"), Destination: &c.QuarantineSize,
 		},
 		&cli.StringFlag{
-			Name: "verify", Usage: "strict; lenient: what breaks a rule that docs/verification.md marks with (L) passes, flagged; off: an upstream relay's word is enough", Value: "strict",
+			Name: "verify", Usage: "strict; lenient: what breaks a rule that docs/verification.md marks with (L) passes, flagged; off: an upstream relay's word is enough", Value: VerifyStrict,
 			Sources: c.file.sourcesOf("verify"), Destination: &c.Verify,
 		},
 		&cli.BoolFlag{
@@ -158,7 +165,7 @@ func (c *Config) Validate() error {
 	if c.SegmentAge < minSegmentAge {
 		return fmt.Errorf("--segment-age %s is below %s", c.SegmentAge, minSegmentAge)
 	}
-	if c.Verify != "strict" && c.Verify != "lenient" && c.Verify != "off" {
+	if c.Verify != VerifyStrict && c.Verify != VerifyLenient && c.Verify != VerifyOff {
 		return fmt.Errorf("--verify %q is none of strict, lenient and off", c.Verify)
 	}
 	if err := c.validateUpstream(); err != nil {

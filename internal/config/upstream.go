@@ -55,7 +55,7 @@ func (c *Config) validateUpstream() error {
 		return fmt.Errorf("--seq %q is neither %s nor %s", u.Seq, SeqUpstream, SeqOwn)
 	case !u.Mirror() && (u.Seq == SeqUpstream || u.Cursor > 0 || u.Epoch > 0):
 		return errors.New("--seq=upstream, --upstream-cursor and --upstream-epoch need --upstream-relay")
-	case !u.Mirror() && c.Verify == "off":
+	case !u.Mirror() && c.Verify == VerifyOff:
 		return errors.New("--verify=off needs --upstream-relay: what hosts send is always verified")
 	case !u.Mirror():
 		return nil

@@ -65,11 +65,9 @@ func (m *Manager) AddRelay(rawURL string, o RelayOptions) error {
 }
 
 const (
-	// lineEvents is how many events of a relay may be undecided.
-	lineEvents = 1024
-	// lineInPlace is how many of them may lie in the buffers that they were read into:
-	// what waits longer is copied to a smaller one.
-	lineInPlace = 32
+	// lineEvents is how many events of a relay may be undecided. They lie in the buffers
+	// that they were read into: 4 MiB, and large ones by the budget of what is read.
+	lineEvents = 256
 	// asksAhead is how many identities are asked for before their events' turn.
 	asksAhead = 64
 )
@@ -84,7 +82,7 @@ type relayed struct {
 	h    *host
 	opts RelayOptions
 
-	line  chan *waiting // in the relay's order; never full, since a slot comes first
+	line  chan waiting  // in the relay's order; never full, since a slot comes first
 	slots chan struct{} // holds one for each event in line
 	asked inFlight      // accounts whose identities are asked for ahead
 	// unanswered are the accounts whose key nobody said in time, lately: their events do
@@ -100,7 +98,7 @@ type relayed struct {
 func newRelayed(h *host, o *RelayOptions) *relayed {
 	return &relayed{
 		h: h, opts: *o,
-		line: make(chan *waiting, lineEvents), slots: make(chan struct{}, lineEvents), asked: inFlight{m: make(map[string]struct{})},
+		line: make(chan waiting, lineEvents), slots: make(chan struct{}, lineEvents), asked: inFlight{m: make(map[string]struct{})},
 		unanswered: newRecent(h.m.opts.Bounds.StatusEvery, 1),
 	}
 }
@@ -113,25 +111,14 @@ func (y *relayed) enter(ctx context.Context, r *reader, m *message) (kept bool, 
 		r.win.pass(m.ev.Seq)
 		return false, nil
 	}
-	it := &waiting{m: m, win: r.win, arrived: time.Now()}
-	if len(y.slots) >= lineInPlace {
-		if it.m = m.compact(); it.m != m {
-			it.size = it.m.size()
-			if err := y.h.queues.waitForBytes(ctx, r, it.size); err != nil {
-				return false, err
-			}
-		}
-	}
 	if !y.slot(ctx, r) {
-		y.h.waiting.give(it.size)
 		return false, ErrStopped
 	}
-	y.askAhead(it.m)
-	y.behind.heard(it.m.ev.Seq)
-	it.ticket = r.win.enter(it.m.ev.Seq)
+	y.askAhead(m)
+	y.behind.heard(m.ev.Seq)
 	y.h.m.metrics.waiting.Inc()
-	y.line <- it
-	return it.m == m, nil
+	y.line <- waiting{m: m, win: r.win, ticket: r.win.enter(m.ev.Seq), arrived: time.Now()}
+	return true, nil
 }
 
 // slot waits for a place in the line. That is nobody's silence.
@@ -208,13 +195,12 @@ func (y *relayed) run() {
 	for {
 		select {
 		case it := <-y.line:
-			if !y.settle(it) {
+			if !y.settle(&it) {
 				return
 			}
 			y.behind.note(&it.m.ev, y.h.m.opts.Now())
 			it.win.leave(it.ticket)
 			it.m.release()
-			y.h.waiting.give(it.size)
 			y.h.m.metrics.waiting.Dec()
 			<-y.slots
 		case <-y.h.m.reading.Done():

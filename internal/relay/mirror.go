@@ -10,6 +10,7 @@ import (
 
 	"github.com/cistern-archive/cistern/index"
 	"github.com/cistern-archive/cistern/internal/accounts"
+	"github.com/cistern-archive/cistern/internal/config"
 	"github.com/cistern-archive/cistern/internal/frame"
 	"github.com/cistern-archive/cistern/internal/ingest"
 	"github.com/cistern-archive/cistern/segmentlog"
@@ -77,7 +78,7 @@ func (y *relays) TryHost(context.Context, string, bool) error { return errMirror
 // openRelays prepares the reading of relays, once all of the log is known.
 func (r *Relay) openRelays(ctx context.Context, m *ingest.Manager) (*relays, error) {
 	u := &r.cfg.Upstream
-	y := &relays{Manager: m, names: r.relayNames(), opts: ingest.RelayOptions{KeepSeq: u.KeepSeq(), Cursor: u.Cursor, Unchecked: r.cfg.Verify == "off"}}
+	y := &relays{Manager: m, names: r.relayNames(), opts: ingest.RelayOptions{KeepSeq: u.KeepSeq(), Cursor: u.Cursor, Unchecked: r.cfg.Verify == config.VerifyOff}}
 	var err error
 	switch {
 	case y.opts.KeepSeq:

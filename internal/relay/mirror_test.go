@@ -6,12 +6,14 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/cistern-archive/cistern/internal/accounts"
 	"github.com/cistern-archive/cistern/internal/config"
 	"github.com/cistern-archive/cistern/internal/frame"
+	"github.com/cistern-archive/cistern/internal/netsim"
 	"github.com/cistern-archive/cistern/segmentlog"
 	"github.com/cistern-archive/cistern/segmentlog/bucket/miniotest"
 )
@@ -31,10 +33,13 @@ func newMirror(of *stage) *mirror {
 	return m
 }
 
-// follows waits until the mirror has all that the relay has.
+// follows waits until the mirror has all that the relay has, which is something.
 func (m *mirror) follows() {
 	m.t.Helper()
-	until(m.t, "the mirror to follow", func() bool { return m.Log().Tip() == m.of.Log().Tip() })
+	until(m.t, "the mirror to follow", func() bool {
+		tip := m.of.Log().Tip()
+		return tip > 0 && m.Log().Tip() == tip && m.intake.manager() != nil
+	})
 }
 
 // frames reads a relay's stream behind a cursor.
@@ -53,7 +58,7 @@ func (s *stage) frames(cursor uint64, count int) (frames [][]byte) {
 }
 
 func TestAMirrorsCursorsAreTheRelays(t *testing.T) {
-	s := newStage(t)
+	s := newStage(t, func(o *netsim.Options) { o.Churn = -1 }) // nobody leaves, so that everything is replayed
 	s.cfg.InitialSeq = 5_000_000_000
 	s.start()
 	defer s.stop()
@@ -67,7 +72,7 @@ func TestAMirrorsCursorsAreTheRelays(t *testing.T) {
 
 	var seqs []uint64
 	var ev frame.Event
-	all := s.frames(0, -1+countOf(t, s))
+	all := s.logged()
 	for _, raw := range all {
 		if err := frame.ParseInto(raw, &ev); err != nil {
 			t.Fatal(err)
@@ -118,16 +123,10 @@ func TestAMirrorsCursorsAreTheRelays(t *testing.T) {
 	}
 }
 
-// countOf is how many events a relay's log has.
-func countOf(t *testing.T, s *stage) (n int) {
-	t.Helper()
-	r := s.Log().NewReader(0)
-	defer r.Close()
-	var rec segmentlog.Record
-	for r.Next(&rec) == nil {
-		n++
-	}
-	return n
+// logged are the frames of a relay's log.
+func (s *stage) logged() (frames [][]byte) {
+	s.read(func(rec *segmentlog.Record, _ *frame.Event) { frames = append(frames, bytes.Clone(rec.Frame)) })
+	return frames
 }
 
 // The directory is lost twice: what was seen has the same number afterwards.
@@ -151,8 +150,10 @@ func TestAMirrorThatLostItsDiskHasTheSameNumbersAgain(t *testing.T) {
 	}
 	m.start()
 	m.follows()
-	n := countOf(t, s)
-	here, there := m.frames(0, n), s.frames(0, n)
+	here, there := m.logged(), s.logged()
+	if len(here) != len(there) {
+		t.Fatalf("%d events, want %d", len(here), len(there))
+	}
 	for i := range there {
 		if !bytes.Equal(here[i], there[i]) {
 			t.Fatalf("event %d is another", i)
@@ -238,5 +239,78 @@ func TestAMirrorCrawlsNobody(t *testing.T) {
 	}
 	if h := m.Hosts(); len(h) != 1 || h[0].Relay == nil {
 		t.Errorf("hosts %+v", h)
+	}
+}
+
+// Two relays crawl different hosts, one of them both's: what they bring together is what a
+// relay of all would have, and who brought what can be asked.
+func TestTwoRelaysAreMergedAndCompared(t *testing.T) {
+	s := newStage(t, func(o *netsim.Options) { o.Hosts = 3 })
+	all := s.cfg.Hosts
+	s.cfg.Hosts = all[:2]
+	s.start()
+	defer s.stop()
+	other := &stage{t: t, net: s.net, cfg: s.cfg}
+	other.cfg.DataDir, other.cfg.Hosts = t.TempDir(), all[1:]
+	other.start()
+	defer other.stop()
+	m := newMirror(s)
+	m.cfg.Upstream = config.Upstream{Relays: []string{"http://" + s.Addr(), "http://" + other.Addr()}, Seq: config.SeqOwn}
+	m.start()
+	defer m.stop()
+	s.steps(scaled(t, 400))
+	decided := func(r *stage) bool {
+		for _, h := range m.Hosts() {
+			if h.Name == r.Addr() {
+				return h.Cursor >= r.Log().Tip()
+			}
+		}
+		return false
+	}
+	crawled := func(r *stage) {
+		until(t, "hosts to be read", func() bool {
+			at := map[string]uint64{}
+			for _, h := range r.Hosts() {
+				at[h.Name] = h.Cursor
+			}
+			for _, h := range s.net.Hosts() {
+				if floor, reads := at[h.Name]; reads && floor < h.Seq() {
+					return false
+				}
+			}
+			return len(at) == 2
+		})
+	}
+	crawled(s)
+	crawled(other)
+	until(t, "both relays' events", func() bool { return decided(s) && decided(other) })
+
+	c := netsim.NewComparison(s.net.Ledger())
+	logged := m.logged()
+	for _, raw := range logged {
+		c.Add(raw)
+	}
+	report := c.Report()
+	report.Missing = slices.DeleteFunc(report.Missing, func(e netsim.Entry) bool { return e.Kind == "#sync" }) // said twice by its host
+	if err := report.Err(); err != nil {
+		t.Error(err)
+	}
+	var answer struct {
+		Events uint64
+		Relays []struct {
+			Hostname           string
+			First, Late, Never uint64
+		}
+	}
+	if code := m.get("/xrpc/network.cistern.compareRelays", &answer); code != http.StatusOK || len(answer.Relays) != 2 {
+		t.Fatalf("HTTP %d: %+v", code, answer)
+	}
+	if answer.Events != uint64(len(logged)) {
+		t.Errorf("%d events by the ledger, %d in the log", answer.Events, len(logged))
+	}
+	for _, r := range answer.Relays {
+		if r.First == 0 || r.Never == 0 || r.First+r.Late+r.Never != answer.Events {
+			t.Errorf("%+v of %d", r, answer.Events)
+		}
 	}
 }

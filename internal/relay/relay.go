@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -124,7 +125,7 @@ func (r *Relay) openLog(numbers string) error {
 	o := segmentlog.Options{
 		Dir: r.cfg.DataDir, Numbers: numbers, Logger: r.log, InitialSeq: r.cfg.InitialSeq, Events: metrics.LogEvents(r.reg),
 		OnCommit:        func(b segmentlog.Batch) { r.consumers.commit(b); r.intake.notify() },
-		MaxPendingBytes: pendingBytes, MaxHotBytes: r.cfg.SegmentBytes, SegmentAge: r.cfg.SegmentAge, Seal: &segmentlog.SegmentOptions{},
+		MaxPendingBytes: pendingBytes, MaxHotBytes: r.cfg.SegmentBytes, SegmentAge: r.cfg.SegmentAge, Seal: r.sealing(),
 	}
 	r.archive.options(&o)
 	r.counted.commits(&o.Events)
@@ -149,6 +150,16 @@ func (r *Relay) openLog(numbers string) error {
 	metrics.LogGauges(r.reg, log)
 	r.log.Info("log opened", "dir", r.cfg.DataDir, "oldest", log.Oldest(), "tip", log.Tip(), "took", time.Since(began).Round(time.Millisecond))
 	return nil
+}
+
+// sealing is how segments are made: a machine that cannot afford signatures cannot afford
+// the last hundredth of their size either.
+func (r *Relay) sealing() *segmentlog.SegmentOptions {
+	o := &segmentlog.SegmentOptions{}
+	if r.cfg.Verify == config.VerifyOff {
+		o.Level = zstd.SpeedFastest
+	}
+	return o
 }
 
 // openIntake prepares the reading of hosts, which begins in the background.
@@ -176,7 +187,7 @@ func (r *Relay) openIntake(ctx context.Context) error {
 		if r.archive.disk != nil {
 			o.Pace = pacers{o.Pace, r.archive.disk}
 		}
-		o.Resolver, o.UserAgent, o.Lenient = r.resolver, config.ServerName(), r.cfg.Verify == "lenient"
+		o.Resolver, o.UserAgent, o.Lenient = r.resolver, config.ServerName(), r.cfg.Verify == config.VerifyLenient
 		o.Observer, o.Rates, o.AccountLimit = r.crawler, r.crawler.Rates, r.crawler.AccountLimit
 	}
 	if r.cfg.Upstream.KeepSeq() {
