@@ -8,7 +8,7 @@ FUZZTIME ?= 5000x
 SOAK     ?= 90m
 LONG     ?= 100
 
-.PHONY: help build build-nocgo test race versitygw-check vet lint fmt fmt-check mutants fuzz format-check rules-check image image-check terraform-check interop bench-ingest bench-replay bench-fanout bench-latency bench-slow bench-scale bench-hostile long-archive soak tools ci
+.PHONY: help build build-nocgo test race versitygw-check vet lint fmt fmt-check mutants fuzz format-check rules-check image image-check terraform-check interop bench-ingest bench-mirror bench-replay bench-fanout bench-latency bench-slow bench-scale bench-hostile long-archive soak tools ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ interop: ## run Cistern between reference PDSes, a real MinIO and real clients
 
 bench-ingest: ## ingest beside the reference relay; BENCH='-peer "" -n 50000' changes flags
 	$(GO) run ./bench ingest -markdown $(BENCH)
+
+bench-mirror: ## one upstream as a host, as a relay, and with --verify=off
+	$(GO) run ./bench mirror -n 200000 -markdown $(BENCH)
 
 bench-replay: ## replay beside the reference relay; BENCH='-tier sealed' for sealed segments
 	$(GO) run ./bench replay -markdown $(BENCH)

@@ -61,8 +61,13 @@ func runSlow(ctx context.Context, args []string) error {
 // slowHalf is what the good consumers and the relay were like for a while.
 type slowHalf struct {
 	sample
-	age latencies
+	age     latencies
+	windows spread // of the p99 of each ten seconds
 }
+
+// windowOf is how long each part is that a p99 is taken of: one bad second of the machine is
+// then in one of them.
+const windowOf = 10 * time.Second
 
 // slowSample is what a run found.
 type slowSample struct {
@@ -139,8 +144,22 @@ func (st *stage) half(ctx context.Context, ls listeners, d time.Duration) (h slo
 	if h.sample, err = st.watchFor(ctx, d); err != nil {
 		return h, err
 	}
-	h.age, err = ls.between(from, time.Since(st.began))
-	return h, err
+	to := time.Since(st.began)
+	if h.age, err = ls.between(from, to); err != nil {
+		return h, err
+	}
+	var tails []float64
+	for at := from; at+windowOf <= to; at += windowOf {
+		part, err := ls.between(at, at+windowOf)
+		if err != nil {
+			return h, err
+		}
+		tails = append(tails, part.at(0.99))
+	}
+	if len(tails) > 0 {
+		h.windows = spreadOf(tails)
+	}
+	return h, nil
 }
 
 // beside measures the good consumers while the others do what they do.
