@@ -23,7 +23,7 @@ func newMetrics(s *Server) *metrics {
 	m.delivery = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name:    "cistern_replay_delivery_seconds",
 		Help:    "Time from an event's fsync until a consumer that reads memory was written it, of one write in 16.",
-		Buckets: []float64{.001, .002, .005, .01, .015, .02, .03, .05, .1, .2, .5, 1, 2, 5, 10},
+		Buckets: []float64{.001, .002, .005, .01, .015, .02, .03, .04, .05, .06, .08, .1, .2, .5, 1, 2, 5, 10},
 	})
 	s.opts.Registerer.MustRegister(m.closed, m.refused, m.delivery, collector{s})
 	return m

@@ -97,3 +97,26 @@ func TestSizes(t *testing.T) {
 		}
 	}
 }
+
+func TestRelaysAreFollowedInsteadOfHosts(t *testing.T) {
+	c, err := parse(t, "serve", "--upstream-relay", "http://localhost:1")
+	if err != nil || !c.Upstream.Mirror() || !c.Upstream.KeepSeq() {
+		t.Errorf("one relay: %+v, %v", c.Upstream, err)
+	}
+	c, err = parse(t, "serve", "--upstream-relay", "https://a.example", "--upstream-relay", "https://b.example", "--verify", "off")
+	if err != nil || len(c.Upstream.Relays) != 2 || c.Upstream.KeepSeq() {
+		t.Errorf("two: %+v, %v", c.Upstream, err)
+	}
+	for _, args := range [][]string{
+		{"--seq", "upstream"}, {"--upstream-cursor", "7"}, {"--upstream-epoch", "1"}, {"--verify", "off"},
+		{"--upstream-relay", "ftp://a.example"}, {"--upstream-relay", "https://a.example", "--seq", "both"},
+		{"--upstream-relay", "https://a.example", "--host", "https://pds.example"}, {"--upstream-relay", "https://a.example", "--pull-hosts-from", "https://b.example"},
+		{"--upstream-relay", "https://a.example", "--upstream-relay", "https://a.example"}, {"--upstream-relay", "https://a.example", "--demo"},
+		{"--upstream-relay", "https://a.example", "--upstream-relay", "https://b.example", "--seq", "upstream"},
+		{"--upstream-relay", "https://a.example", "--seq", "own", "--upstream-epoch", "1"}, {"--upstream-relay", "https://a.example", "--initial-seq-number", "9"},
+	} {
+		if _, err := parse(t, append([]string{"serve"}, args...)...); err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(args[0], "--")) && !strings.Contains(err.Error(), "--") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}

@@ -59,6 +59,8 @@ func (c *Config) validateUpstream() error {
 		return errors.New("--verify=off needs --upstream-relay: what hosts send is always verified")
 	case !u.Mirror():
 		return nil
+	case c.Demo:
+		return errors.New("--demo crawls a network of its own: leave --upstream-relay out")
 	case len(c.Hosts) > 0 || c.PullHostsFrom != "":
 		return errors.New("--upstream-relay is instead of hosts: leave --host and --pull-hosts-from out")
 	}

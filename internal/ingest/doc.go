@@ -1,6 +1,7 @@
 // Package ingest reads upstream hosts and brings what may enter into the log: one
 // goroutine a host reads, checks and appends; what must wait for an identity waits in
-// a queue of its account, out of the way of the others.
+// a queue of its account, out of the way of the others. A relay's events are decided in
+// the relay's order instead, by a goroutine of their own.
 //
 // It decides by docs/verification.md: the rows that need a connection, an identity,
 // an account's status or a clock are here (T1, T2, T4, T5, T8 to T17, the refresh of
@@ -12,6 +13,8 @@
 //   - Events of one account from one host are decided in the order in which they came;
 //     none is decided while an earlier one of the same account and host is undecided.
 //   - An account is held from reading its state until its event is in the log.
+//   - Where a relay's numbers are kept, nothing is appended of a connection before the end
+//     of the log came again, the same, or the relay no longer has it.
 //   - A host's floor is never above an event that is neither in the log nor decided
 //     against.
 //   - Nobody who holds an account, and no reader of frames, waits for the network's
