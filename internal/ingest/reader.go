@@ -26,13 +26,14 @@ type reader struct {
 	cursor uint64 // that the connection began with
 	prev   uint64 // highest seq on this connection
 
+	overlap              *overlap // nil but for a relay whose numbers are kept
 	oversized, backwards int
 }
 
 // read takes frames until the connection ends or must end.
 func (h *host) read(ctx context.Context, up *upstream, win *window, cursor uint64) error {
-	r := &reader{h: h, up: up, win: win, cursor: cursor}
-	if o := up.overlap; o != nil {
+	r := &reader{h: h, up: up, win: win, cursor: cursor, overlap: up.overlap}
+	if o := r.overlap; o != nil {
 		o.conn = h.ledger.Connected(win.cursor())
 		r.conn = o.conn
 	} else {
@@ -146,7 +147,7 @@ func (r *reader) unreadable(m *message, err error) error {
 func (r *reader) errorFrame(ev *frame.Event) error {
 	r.h.ledger.Failed()
 	if ev.Name == "FutureCursor" && r.cursor > 0 && r.prev == 0 {
-		if o := r.up.overlap; o != nil {
+		if o := r.overlap; o != nil {
 			return o.future()
 		}
 		r.h.newEpoch(r.win)
@@ -162,7 +163,7 @@ func (r *reader) info(ev *frame.Event) {
 		return
 	}
 	r.h.m.metrics.gaps.Inc()
-	r.up.overlap.forgets()
+	r.overlap.forgets()
 	r.h.log.Warn("the host no longer has all that came after our cursor", "cursor", r.cursor, "message", clip(ev.Message))
 }
 
@@ -181,13 +182,13 @@ func (r *reader) inOrder(m *message) (fresh bool, err error) {
 		return false, nil
 	}
 	if ev.Seq > r.win.cursor() {
-		if taken, err := r.up.overlap.fresh(m); !taken {
+		if taken, err := r.overlap.fresh(m); !taken {
 			return false, err
 		}
 	}
 	r.prev = ev.Seq
 	if ev.Seq <= r.win.cursor() {
-		if err := r.up.overlap.again(ev); err != nil {
+		if err := r.overlap.again(ev); err != nil {
 			return false, err
 		}
 		r.h.reject(m, &verify.Rejection{Row: 9, Action: verify.Ignore, Reason: "duplicate"})

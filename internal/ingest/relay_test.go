@@ -261,7 +261,7 @@ func TestARelaysEventsKeepTheirNumbersAndBytes(t *testing.T) {
 func TestARelaysOrderIsKeptWhileAnIdentityIsAwaited(t *testing.T) {
 	n := newNet(t, netsim.Options{Hosts: 1, Accounts: 30})
 	f := newFakeRelay(t)
-	frames := hostFrames(t, n, 300)
+	frames := hostFrames(t, n, lineEvents-50) // all of them fit into the line
 	first, err := frame.Parse(frames[0])
 	if err != nil {
 		t.Fatal(err)

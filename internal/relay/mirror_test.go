@@ -283,7 +283,7 @@ func TestTwoRelaysAreMergedAndCompared(t *testing.T) {
 	}
 	crawled(s)
 	crawled(other)
-	until(t, "both relays' events", func() bool { return decided(s) && decided(other) })
+	until(t, "both relays' events", func() bool { return decided(s) && decided(other) && m.Log().Waiting() == 0 })
 
 	c := netsim.NewComparison(s.net.Ledger())
 	logged := m.logged()
