@@ -44,6 +44,13 @@ func (b *behind) heard(seq uint64) {
 	b.tip = max(b.tip, seq)
 }
 
+// restart forgets the numbers of a relay that began anew.
+func (b *behind) restart() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tip = 0
+}
+
 // note takes an event that was decided.
 func (b *behind) note(ev *frame.Event, now time.Time) {
 	written, err := time.Parse(time.RFC3339Nano, ev.Time)
@@ -112,23 +119,25 @@ func (y *relayed) standing(connected bool, win *window) *RelayInfo {
 func (y *relayed) watch() {
 	ctx := y.h.m.reading
 	for sleep(ctx, askTipEvery) {
-		if y.info().For < askTipBehind {
+		if i := y.info(); i.For < askTipBehind || i.Broken != "" {
 			continue
 		}
-		if seq, err := y.h.m.dial.tip(ctx, &y.h.addr); err == nil {
+		if seq, err := y.askTip(ctx); err == nil {
 			y.behind.heard(seq)
 		}
 	}
 }
 
-// tip asks a relay for the number of its next event.
-func (d *dialer) tip(ctx context.Context, a *address) (uint64, error) {
+// askTip asks the relay for the number of its next event.
+func (y *relayed) askTip(ctx context.Context) (uint64, error) {
+	d := &y.h.m.dial
 	ctx, cancel := context.WithTimeout(ctx, d.opts.HandshakeTimeout)
 	defer cancel()
-	up, err := d.open(ctx, a, a.liveURL())
+	up, err := d.open(ctx, &y.h.addr, y.h.addr.liveURL())
 	if err != nil {
 		return 0, err
 	}
+	up.large = &y.h.large
 	defer context.AfterFunc(ctx, func() { up.close(ErrStopped) })()
 	m := getMessage()
 	defer m.release()

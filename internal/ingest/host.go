@@ -255,6 +255,9 @@ func (h *host) newEpoch(old *window) {
 	defer h.mu.Unlock()
 	h.win = newWindow(old.epoch+1, 0)
 	h.m.metrics.epochs.Inc()
+	if h.relay != nil {
+		h.relay.behind.restart()
+	}
 	h.ledger.Restarted()
 	h.log.Warn("the host restarted its numbering; reading it from the start", "epoch", h.win.epoch, "cursor", old.cursor())
 }

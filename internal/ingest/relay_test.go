@@ -62,6 +62,7 @@ type fakeRelay struct {
 	asked   []uint64                   // cursors, in the order of the connections
 	hello   func(cursor uint64) []byte // sent first; nil for nothing
 	start   func(cursor uint64) int    // index of the first frame that is sent; nil for the one after the cursor
+	live    int                        // connections without a cursor
 	closing bool
 }
 
@@ -137,6 +138,7 @@ func (f *fakeRelay) begin(conn *websocket.Conn, r *http.Request) (next int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !r.URL.Query().Has("cursor") {
+		f.live++
 		return len(f.frames)
 	}
 	cursor, _ := strconv.ParseUint(r.URL.Query().Get("cursor"), 10, 64)

@@ -49,7 +49,7 @@ func (p *position) Describe() xrpc.StreamInfo {
 	}
 	memory, disk, archive := xrpc.TierInfo{Name: replay.Memory.String()}, xrpc.TierInfo{Name: replay.Disk.String()}, xrpc.TierInfo{Name: replay.Archive.String()}
 	if after, through, bytes := p.source.Ring.Holds(); through > after {
-		memory.First, memory.Last, memory.Bytes = after+1, through, int64(bytes)
+		memory.First, memory.Last, memory.Bytes = max(after+1, info.Oldest.Seq), through, int64(bytes)
 	}
 	if disk.First, disk.Bytes = log.Local(); disk.First > 0 {
 		disk.Last = info.Newest.Seq
