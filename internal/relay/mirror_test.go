@@ -258,7 +258,11 @@ func TestTwoRelaysAreMergedAndCompared(t *testing.T) {
 	m.cfg.Upstream = config.Upstream{Relays: []string{"http://" + s.Addr(), "http://" + other.Addr()}, Seq: config.SeqOwn}
 	m.start()
 	defer m.stop()
-	s.steps(scaled(t, 400))
+	s.steps(scaled(t, 200))
+	other.cfg.Bind = other.Addr() // it is away for a while, and then late
+	other.stop()
+	s.steps(scaled(t, 200))
+	other.start()
 	decided := func(r *stage) bool {
 		for _, h := range m.Hosts() {
 			if h.Name == r.Addr() {
