@@ -28,17 +28,12 @@ type describer struct {
 }
 
 func newDescriber(userAgent string) *describer {
-	client := func(d *net.Dialer) *http.Client {
-		return &http.Client{
-			Timeout:       describeTimeout,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Transport: &http.Transport{
-				DialContext: d.DialContext, TLSHandshakeTimeout: describeTimeout, MaxResponseHeaderBytes: 64 << 10,
-				MaxIdleConnsPerHost: 1, MaxIdleConns: 8, IdleConnTimeout: 10 * time.Second,
-			},
-		}
+	const idle = 8
+	return &describer{
+		trusted:   identity.HostClient((&net.Dialer{Timeout: describeTimeout}).DialContext, describeTimeout, idle),
+		public:    identity.HostClient(identity.PublicDialer(describeTimeout).DialContext, describeTimeout, idle),
+		userAgent: userAgent,
 	}
-	return &describer{client(&net.Dialer{Timeout: describeTimeout}), client(identity.PublicDialer(describeTimeout)), userAgent}
 }
 
 func (d *describer) close() {

@@ -1,9 +1,11 @@
 package identity
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"syscall"
 	"time"
@@ -72,4 +74,20 @@ func ControlPublic(network, address string, _ syscall.RawConn) error {
 // PublicDialer returns a dialer that reaches public addresses only.
 func PublicDialer(timeout time.Duration) *net.Dialer {
 	return &net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second, Control: ControlPublic}
+}
+
+// maxHostHeaders bounds the headers of a host's answer, in bytes.
+const maxHostHeaders = 64 << 10
+
+// HostClient returns a client for short questions to many hosts: each is answered within
+// timeout, a redirect is an answer, and at most idle connections are kept for the next one.
+func HostClient(dial func(ctx context.Context, network, addr string) (net.Conn, error), timeout time.Duration, idle int) *http.Client {
+	return &http.Client{
+		Timeout:       timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DialContext: dial, TLSHandshakeTimeout: timeout, MaxResponseHeaderBytes: maxHostHeaders,
+			MaxIdleConnsPerHost: 1, MaxIdleConns: idle, IdleConnTimeout: 10 * time.Second,
+		},
+	}
 }

@@ -32,26 +32,16 @@ type statusAsker struct {
 }
 
 func newStatusAsker(o *Options) *statusAsker {
-	client := func(dial func(context.Context, string, string) (net.Conn, error), control *net.Dialer) *http.Client {
-		if dial == nil {
-			dial = control.DialContext
-		}
-		return &http.Client{
-			Timeout:       statusTimeout,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Transport: &http.Transport{
-				DialContext:            dial,
-				TLSHandshakeTimeout:    statusTimeout,
-				MaxResponseHeaderBytes: maxStatusBody,
-				MaxIdleConnsPerHost:    1,
-				MaxIdleConns:           statusAtOnce,
-				IdleConnTimeout:        10 * time.Second,
-			},
-		}
+	trusted, public := o.Dial.DialTrusted, o.Dial.DialPublic
+	if trusted == nil {
+		trusted = (&net.Dialer{Timeout: statusTimeout}).DialContext
+	}
+	if public == nil {
+		public = identity.PublicDialer(statusTimeout).DialContext
 	}
 	return &statusAsker{
-		trusted:   client(o.Dial.DialTrusted, &net.Dialer{Timeout: statusTimeout}),
-		public:    client(o.Dial.DialPublic, identity.PublicDialer(statusTimeout)),
+		trusted:   identity.HostClient(trusted, statusTimeout, statusAtOnce),
+		public:    identity.HostClient(public, statusTimeout, statusAtOnce),
 		userAgent: o.UserAgent,
 		slots:     make(chan struct{}, statusAtOnce),
 	}
