@@ -159,8 +159,11 @@ func (o *overlap) fresh(m *message) (taken bool, err error) {
 		return false, nil
 	}
 	o.jumps = 0
-	if last > 0 && seq > last+1 && !o.forgot && o.stream == "" && (seq > last+wideJump || o.justMade(&m.ev)) && o.y.doubts(last) {
-		return false, &skipError{last, seq}
+	if last > 0 && seq > last+1 && !o.forgot && o.stream == "" {
+		wide := seq > last+wideJump
+		if (wide || o.justMade(&m.ev)) && o.y.doubts(last, wide) {
+			return false, &skipError{last, seq}
+		}
 	}
 	if !o.begun {
 		if err := o.settle(seq, last); err != nil {
@@ -197,12 +200,13 @@ func (o *overlap) settle(seq, last uint64) error {
 	return nil
 }
 
-// doubts says whether a jump is to be asked about once more.
-func (y *relayed) doubts(last uint64) bool {
+// doubts says whether a jump is to be asked about once more. One over few numbers is not
+// worth a million events.
+func (y *relayed) doubts(last uint64, wide bool) bool {
 	if y.doubt.last != last {
 		y.doubt = doubt{last: last}
 	}
-	if y.doubt.tries == len(lookBack) {
+	if y.doubt.tries == len(lookBack) || !wide && y.doubt.tries == len(lookBack)-1 {
 		return false
 	}
 	y.doubt.tries++
