@@ -62,7 +62,8 @@ func runSlow(ctx context.Context, args []string) error {
 type slowHalf struct {
 	sample
 	age     latencies
-	windows spread // of the p99 of each ten seconds
+	windows spread  // of the p99 of each ten seconds
+	first   float64 // of the first of them, in which sockets that never read fill their buffers
 }
 
 // windowOf is how long each part is that a p99 is taken of: one bad second of the machine is
@@ -157,7 +158,7 @@ func (st *stage) half(ctx context.Context, ls listeners, d time.Duration) (h slo
 		tails = append(tails, part.at(0.99))
 	}
 	if len(tails) > 0 {
-		h.windows = spreadOf(tails)
+		h.windows, h.first = spreadOf(tails), tails[0]
 	}
 	return h, nil
 }

@@ -16,6 +16,7 @@ func (o *slowOptions) slowTable(s slowSample) [][]string {
 		{"age of an event at a good consumer, median, ms", func(h slowHalf) float64 { return h.age.at(0.5) }, 1},
 		{"… p99, ms", func(h slowHalf) float64 { return h.age.at(0.99) }, 1},
 		{"… p99 of ten seconds, median over them, ms", func(h slowHalf) float64 { return h.windows.median }, 1},
+		{"… p99 of the first ten seconds, ms", func(h slowHalf) float64 { return h.first }, 1},
 		{"… p99 of the worst ten seconds, ms", func(h slowHalf) float64 { return h.windows.high }, 1},
 		{"… oldest, ms", func(h slowHalf) float64 { return h.age.at(1) }, 1},
 		{"peak RSS, MB", func(h slowHalf) float64 { return h.peakMB() }, 0},

@@ -168,6 +168,26 @@ func TestTheOperatorSeesHostsConsumersAndWhatWasDropped(t *testing.T) {
 	}
 }
 
+func TestWhoFollowsARelaySeesHowFarBehindItIs(t *testing.T) {
+	s := network(2)
+	hosts := s.Hosts()
+	stream := s.Stream()
+	stream.Numbers = "relay.example"
+	s.Stream = func() xrpc.StreamInfo { return stream }
+	_, get := open(t, s)
+	if _, body, _ := get("/admin/"); strings.Contains(body, "Upstream relays") {
+		t.Error("who crawls hosts sees relays")
+	}
+	hosts[0].HostInfo.Name = "relay.example"
+	hosts[0].HostInfo.Relay = &ingest.RelayInfo{Events: 1234567, For: 90 * time.Second, Broken: "<another> relay answers"}
+	_, body, _ := get("/admin/part/relays")
+	has(t, body, "relay.example", "1,234,567", "1 min", "&lt;another&gt; relay answers")
+	_, body, _ = get("/admin/")
+	has(t, body, "Upstream relays", "1,234,567")
+	_, body, _ = get("/", "Accept", "text/html")
+	has(t, body, "It follows the relay <b>relay.example</b>")
+}
+
 func TestAnEmptyRelayHasPagesToo(t *testing.T) {
 	s := network(0)
 	s.Stream = func() xrpc.StreamInfo {

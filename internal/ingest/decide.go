@@ -28,6 +28,7 @@ type subject struct {
 	reserved   bool           // the account is counted as one of the host's already
 	asked      bool           // the host was asked for the account's status …
 	active     bool           // … and said active
+	waited     bool           // of a relay's event: it need not wait for what is missing before it
 	unanswered bool           // of a relay's event: nobody says what the key is
 }
 
@@ -49,6 +50,8 @@ type outcome struct {
 	// undecided: the log takes nothing more. The event is not in the log and must not
 	// count as done.
 	undecided bool
+	// park: events of the account are missing before it that another relay may bring.
+	park bool
 }
 
 var duplicate = &verify.Rejection{Row: 9, Action: verify.Ignore, Reason: "duplicate"}

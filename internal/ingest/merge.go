@@ -45,6 +45,12 @@ func (g *Merge) has(ev *frame.Event, acct *accounts.Account) bool {
 	return known
 }
 
+// lacks says whether the log lacks what stands before a #commit, by the commit's word: it
+// follows a rev that is newer than the account's last.
+func (g *Merge) lacks(ev *frame.Event, acct *accounts.Account) bool {
+	return g != nil && ev.Kind == frame.Commit && acct.Repo.Known() && ev.Since > acct.Repo.Rev
+}
+
 // note is Note for a Merge that may be nil.
 func (g *Merge) note(ev *frame.Event) {
 	if g != nil {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/cistern-archive/cistern/internal/frame"
 	"github.com/cistern-archive/cistern/internal/ledger"
 	"github.com/cistern-archive/cistern/internal/netsim"
+	"github.com/cistern-archive/cistern/segmentlog"
 )
 
 // newLedger is a ledger in memory.
@@ -158,6 +160,89 @@ func TestTwoRelaysGiveTheirUnionEachEventOnceInTheAccountsOrder(t *testing.T) {
 	}
 	m.decided(again)
 	m.union(log)
+}
+
+// Each of two relays leaves out what the other has: nothing is missing in the end.
+func TestWhatOneRelayLeavesOutTheOtherBringsInItsPlace(t *testing.T) {
+	n := newNet(t, netsim.Options{Hosts: 2, Accounts: 5, Churn: -1, WallClock: true})
+	relays := [2]*fakeRelay{newFakeRelay(t), newFakeRelay(t)}
+	frames := hostFrames(t, n, 400)
+	log := &memLog{}
+	r := newRig(t, n.PLCURL(), log, nil)
+	o := log.own(t)
+	for _, f := range relays {
+		r.addRelay(f.URL, o)
+	}
+	left := 0
+	for i, raw := range frames {
+		for which, f := range relays {
+			if i > 50 && i%10 == 3*which { // the one, or the other, has it not
+				left++
+				continue
+			}
+			f.send(t, uint64(i+1), raw)
+		}
+		if i%20 == 19 { // neither is far ahead: there is room for what waits
+			r.logged(i + 1)
+		}
+	}
+	if left == 0 {
+		t.Error("nothing was left out")
+	}
+	last := map[string]string{}
+	for _, rec := range log.all() {
+		ev, err := frame.Parse(rec.Frame)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec.Verdict.Has(segmentlog.Discontinuous) || last[ev.DID] >= ev.Rev {
+			t.Fatalf("%s at rev %s after %s has verdict %v", ev.DID, ev.Rev, last[ev.DID], rec.Verdict)
+		}
+		last[ev.DID] = ev.Rev
+	}
+}
+
+func TestWhatNobodyBringsIsWaitedForOnlySoLong(t *testing.T) {
+	n := newNet(t, netsim.Options{Hosts: 1, Accounts: 3, Churn: -1, WallClock: true})
+	f := newFakeRelay(t)
+	frames := hostFrames(t, n, 100)
+	log := &memLog{}
+	r := newRig(t, n.PLCURL(), log, func(o *Options) { o.Bounds.MergeFor = 20 * time.Millisecond })
+	r.addRelay(f.URL, log.own(t))
+	gaps, sent := 0, 0
+	for i, raw := range frames {
+		if i >= 40 && i < 50 {
+			gaps++
+			continue
+		}
+		sent++
+		f.send(t, uint64(i+1), raw)
+	}
+	r.logged(sent)
+	broken := 0
+	for _, rec := range log.all() {
+		if rec.Verdict.Has(segmentlog.Discontinuous) {
+			broken++
+		}
+	}
+	if broken == 0 || broken > 3 {
+		t.Errorf("%d breaks of %d accounts after %d events that nobody brought", broken, 3, gaps)
+	}
+}
+
+func TestMoreThanCanWaitDoesNotWait(t *testing.T) {
+	n := newNet(t, netsim.Options{Hosts: 1, Accounts: 1, Churn: -1, WallClock: true})
+	f := newFakeRelay(t)
+	frames := hostFrames(t, n, 3*lineEvents)
+	log := &memLog{}
+	r := newRig(t, n.PLCURL(), log, func(o *Options) { o.Bounds.MergeFor = time.Hour })
+	r.addRelay(f.URL, log.own(t))
+	for i, raw := range frames {
+		if i != 40 {
+			f.send(t, uint64(i+1), raw)
+		}
+	}
+	r.logged(len(frames) - 1)
 }
 
 func reasonCount(row *ledger.Row, reason string) uint64 {

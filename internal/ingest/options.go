@@ -105,6 +105,7 @@ type Bounds struct {
 	ReadingBytes int64         // bytes of large frames on their way in, likewise; default 16 MiB
 	HoldFor      time.Duration // how long an event waits for a resolver; default 10 min
 	RelayHoldFor time.Duration // how long a relay's event, and all behind it, wait for a resolver; default 30 s
+	MergeFor     time.Duration // how long a relay's event waits for what another relay may bring before it; default 3 s
 	HoldRetry    time.Duration // first wait between attempts, doubled up to HoldRetryCap; default 1 s
 	HoldRetryCap time.Duration // default 30 s
 	RefreshEvery time.Duration // forced refreshes of one DID for one host; default 60 s
@@ -132,6 +133,7 @@ func (b *Bounds) ensureDefaults() {
 	orInt(&b.ReadingBytes, 16<<20)
 	orInt(&b.HoldFor, 10*time.Minute)
 	orInt(&b.RelayHoldFor, 30*time.Second)
+	orInt(&b.MergeFor, 3*time.Second)
 	orInt(&b.HoldRetry, time.Second)
 	orInt(&b.HoldRetryCap, 30*time.Second)
 	orInt(&b.RefreshEvery, time.Minute)

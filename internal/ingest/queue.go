@@ -45,6 +45,7 @@ type waiting struct {
 	win     *window
 	ticket  uint64
 	arrived time.Time
+	waited  bool // of a relay's: long enough for what is missing before it
 }
 
 func (q *queues) init(h *host) {

@@ -82,9 +82,11 @@ type relayed struct {
 	h    *host
 	opts RelayOptions
 
-	line  chan waiting  // in the relay's order; never full, since a slot comes first
-	slots chan struct{} // holds one for each event in line
-	asked inFlight      // accounts whose identities are asked for ahead
+	line   chan waiting  // in the relay's order; never full, since a slot comes first
+	slots  chan struct{} // holds one for each event that is not decided
+	freed  int           // slots to be given back; run's
+	parked parked
+	asked  inFlight // accounts whose identities are asked for ahead
 	// unanswered are the accounts whose key nobody said in time, lately: their events do
 	// not wait again.
 	unanswered *recent
@@ -192,27 +194,62 @@ func (f *inFlight) end(did string) {
 // run decides what is in line until all work ends. What is left then was not counted as
 // done.
 func (y *relayed) run() {
+	defer y.parked.stop()
 	for {
+		var ok bool
 		select {
 		case it := <-y.line:
-			if !y.settle(&it) {
-				return
-			}
-			y.behind.note(&it.m.ev, y.h.m.opts.Now())
-			it.win.leave(it.ticket)
-			it.m.release()
-			y.h.m.metrics.waiting.Dec()
-			<-y.slots
+			ok = y.next(it)
+		case <-y.parked.tick():
+			ok = y.unpark(false)
 		case <-y.h.m.reading.Done():
+			return
+		}
+		if !ok {
 			return
 		}
 	}
 }
 
-// settle asks whom it must and decides an event. It returns false when all work ends
-// first.
-func (y *relayed) settle(it *waiting) bool {
-	s := &subject{ev: &it.m.ev, win: it.win}
+// next takes an event out of the line. It returns false when all work ends first.
+func (y *relayed) next(it waiting) bool {
+	if y.parked.full() && !y.unpark(true) {
+		return false
+	}
+	if y.parked.has(it.m.ev.DID) {
+		y.parked.add(it)
+		return true
+	}
+	park, ok := y.settle(&it)
+	switch {
+	case !ok:
+	case park:
+		y.parked.add(it)
+	default:
+		y.done(&it)
+	}
+	return ok
+}
+
+// done gives back what a decided event had: its slot together with others, so that a
+// reader who waits for one does not wake for each.
+func (y *relayed) done(it *waiting) {
+	y.behind.note(&it.m.ev, y.h.m.opts.Now())
+	it.win.leave(it.ticket)
+	it.m.release()
+	y.h.m.metrics.waiting.Dec()
+	if y.freed++; y.freed < lineEvents/4 && len(y.line) > 0 {
+		return
+	}
+	for ; y.freed > 0; y.freed-- {
+		<-y.slots
+	}
+}
+
+// settle asks whom it must and decides an event, unless that must be parked. ok is false
+// when all work ends first.
+func (y *relayed) settle(it *waiting) (park, ok bool) {
+	s := &subject{ev: &it.m.ev, win: it.win, waited: it.waited}
 	wait := backoff{base: y.h.m.opts.Bounds.HoldRetry, cap: y.h.m.opts.Bounds.HoldRetryCap, jitter: halfJitter}
 	ask := y.h.lookup
 	if !y.needsKey(s.ev) {
@@ -223,7 +260,7 @@ func (y *relayed) settle(it *waiting) bool {
 			if err := ask(s); err != nil {
 				again := y.hold(it, &wait, err)
 				if y.h.m.reading.Err() != nil {
-					return false
+					return false, false
 				}
 				if again {
 					continue
@@ -232,8 +269,11 @@ func (y *relayed) settle(it *waiting) bool {
 			}
 		}
 		out := y.decide(s)
+		if out.park {
+			return true, true
+		}
 		if out.ask == nothing || s.unanswered {
-			return y.h.decided(it.m, out, func() {}) == nil
+			return false, y.h.decided(it.m, out, func() {}) == nil
 		}
 		ask = y.h.asker(out.ask)
 	}

@@ -268,9 +268,10 @@ func TestARelaysOrderIsKeptWhileAnIdentityIsAwaited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	open := make(chan struct{})
 	n.PLC().SetFault(func(did string) netsim.PLCFault {
 		if did == first.DID {
-			return netsim.PLCFault{Delay: 1500 * time.Millisecond} // the resolver waits for 2 s
+			<-open
 		}
 		return netsim.PLCFault{}
 	})
@@ -295,6 +296,7 @@ func TestARelaysOrderIsKeptWhileAnIdentityIsAwaited(t *testing.T) {
 	if got := len(log.all()); got != 0 {
 		t.Errorf("%d events passed one that waits", got)
 	}
+	close(open)
 	r.logged(len(frames))
 	r.same(f, 0)
 }

@@ -27,6 +27,9 @@ func (y *relayed) decide(s *subject) outcome {
 	if y.opts.Merge.has(s.ev, &acct) {
 		return outcome{rej: late}
 	}
+	if !s.waited && y.opts.Merge.lacks(s.ev, &acct) {
+		return outcome{park: true}
+	}
 	var out outcome
 	switch s.ev.Kind {
 	case frame.Commit, frame.Sync:
