@@ -230,6 +230,47 @@ func TestWhatNobodyBringsIsWaitedForOnlySoLong(t *testing.T) {
 	}
 }
 
+// Of an account whose commit waits, an #identity or #account waits too.
+func TestNothingOfAnAccountPassesWhatIsParked(t *testing.T) {
+	n := newNet(t, netsim.Options{Hosts: 1, Accounts: 3, Churn: -1, WallClock: true})
+	f := newFakeRelay(t)
+	h := n.Host(0)
+	a := h.Account(0)
+	at := n.Len()
+	for range 3 {
+		if _, err := h.Post(a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.ChangeHandle(a); err != nil {
+		t.Fatal(err)
+	}
+	log := &memLog{}
+	r := newRig(t, n.PLCURL(), log, func(o *Options) { o.Bounds.MergeFor = 200 * time.Millisecond })
+	r.addRelay(f.URL, log.own(t))
+	for i := at; i < n.Len(); i++ {
+		if i == at+1 { // the second post
+			continue
+		}
+		raw, err := n.Frame(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.send(t, uint64(i+1), raw)
+	}
+	r.logged(n.Len() - at - 1)
+	last := uint64(0)
+	for _, rec := range log.all() {
+		if rec.HostSeq <= last {
+			t.Errorf("seq %d of the relay stands after %d", rec.HostSeq, last)
+		}
+		last = rec.HostSeq
+	}
+	if len(log.all()) < 3 {
+		t.Errorf("%d events: no #identity", len(log.all()))
+	}
+}
+
 func TestMoreThanCanWaitDoesNotWait(t *testing.T) {
 	n := newNet(t, netsim.Options{Hosts: 1, Accounts: 1, Churn: -1, WallClock: true})
 	f := newFakeRelay(t)
