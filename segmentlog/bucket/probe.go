@@ -9,11 +9,15 @@ import (
 	"strings"
 )
 
+// ProbePrefix begins the keys of what Probe writes. A kill may leave one behind: it is no part
+// of an archive.
+const ProbePrefix = "probe/"
+
 // Probe writes, reads, lists and deletes an object to see whether the bucket does what
 // an archive needs. Where it ignores a condition the error is ErrUnfit; any other error
 // is what went wrong.
 func Probe(ctx context.Context, b Bucket) error {
-	p := &probe{ctx: ctx, b: b, key: "probe/" + rand.Text()}
+	p := &probe{ctx: ctx, b: b, key: ProbePrefix + rand.Text()}
 	err := p.run()
 	if derr := b.Delete(ctx, p.key); err == nil && derr != nil {
 		err = fmt.Errorf("delete: %w", derr)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -251,6 +252,9 @@ func (a *attaching) mayBegin(ctx context.Context) error {
 	for info, err := range o.Bucket.List(ctx, "", "") {
 		if err != nil {
 			return err
+		}
+		if strings.HasPrefix(info.Key, bucket.ProbePrefix) {
+			continue // a start was killed while it tried the bucket
 		}
 		what = fmt.Sprintf("has %s but no %s", info.Key, StreamKey)
 		break

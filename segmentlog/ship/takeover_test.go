@@ -308,6 +308,21 @@ func TestWhatDoesNotBelongTogetherIsRefused(t *testing.T) {
 	}
 }
 
+// A start that is killed while it tries the bucket leaves what it wrote: the next one begins
+// the stream all the same.
+func TestWhatAKilledProbeLeftDoesNotStandInTheWayOfAStream(t *testing.T) {
+	m := newMemory()
+	if _, err := m.Create(t.Context(), bucket.ProbePrefix+"LEFT", bucket.BytesBody([]byte("first"))); err != nil {
+		t.Fatal(err)
+	}
+	w := mustStart(t, options(m, t.TempDir()))
+	w.append("event", 3)
+	w.stop()
+	if err := bucket.Probe(t.Context(), m); err != nil {
+		t.Error(err)
+	}
+}
+
 func without(m *memory, keys ...string) *memory {
 	c := newMemory()
 	maps.Copy(c.Objects, m.Objects)
