@@ -77,7 +77,8 @@ const (
 // identities of those behind are asked for.
 //
 //	reader ──► line ──► run: identity, verify, append
-//	   └─ ask ahead ──► Resolver
+//	   ├─ ask ahead ──► Resolver
+//	   └─ nothing in line, nobody to ask: verify, append
 type relayed struct {
 	h    *host
 	opts RelayOptions
@@ -113,14 +114,40 @@ func (y *relayed) enter(ctx context.Context, r *reader, m *message) (kept bool, 
 		r.win.pass(m.ev.Seq)
 		return false, nil
 	}
+	y.behind.heard(m.ev.Seq)
+	if done, err := y.atOnce(r, m); done {
+		return false, err
+	}
 	if !y.slot(ctx, r) {
 		return false, ErrStopped
 	}
 	y.askAhead(m)
-	y.behind.heard(m.ev.Seq)
 	y.h.m.metrics.waiting.Inc()
 	y.line <- waiting{m: m, win: r.win, ticket: r.win.enter(m.ev.Seq), arrived: time.Now()}
 	return true, nil
+}
+
+// atOnce decides an event in the reader's goroutine when none is before it and nobody need
+// be asked, and says whether it did.
+func (y *relayed) atOnce(r *reader, m *message) (done bool, err error) {
+	if len(y.slots) > 0 { // else run has nothing, and gets nothing but from here
+		return false, nil
+	}
+	s := subject{ev: &m.ev, win: r.win}
+	if y.needsKey(s.ev) {
+		var ok bool
+		if s.id, ok, s.idErr = y.h.m.opts.Resolver.Cached(s.ev.DID); !ok {
+			return false, nil
+		}
+	}
+	out := y.decide(&s)
+	if out.park || out.ask != nothing && !y.h.alreadyAsked(s.ev.DID, out.ask) {
+		return false, nil
+	}
+	return true, y.h.decided(m, out, func() {
+		y.behind.note(&m.ev, y.h.m.opts.Now())
+		r.win.pass(m.ev.Seq)
+	})
 }
 
 // slot waits for a place in the line. That is nobody's silence.
