@@ -31,7 +31,7 @@ try {
   const consumers = ['', '?cursor=0'].map((query) => new WebSocket(`${url.replace('http', 'ws')}/xrpc/com.atproto.sync.subscribeRepos${query}`, {
     headers: { 'User-Agent': query ? 'a feed generator' : 'a bot' },
   }));
-  for (const c of consumers) await new Promise((resolve, reject) => c.once('open', resolve).once('error', reject));
+  await Promise.all(consumers.map((c) => new Promise((resolve, reject) => c.once('open', resolve).once('error', reject))));
   await conform(claims, url);
   await lookAtPages(claims, url, { user: 'admin', password: 'demo' }, pictures);
 } catch (err) {
