@@ -34,11 +34,16 @@ class Process {
 /** A host of this machine by its name: the reference relay refuses documents that name an address. */
 const named = (text) => text.replaceAll('http://127.0.0.1:', 'http://localhost:');
 
-/** Serves a directory's documents with the hosts in them by their names; returns its URL. */
+/** Serves a directory's documents with the hosts in them by their names, and goes on with what it knows when that has ended; returns its URL. */
 async function serveByName(plcUrl) {
+  const known = new Map();
   const server = http.createServer(async (req, res) => {
     const answer = await fetch(plcUrl + req.url).catch(() => undefined);
-    res.writeHead(answer?.status ?? 502, { 'content-type': 'application/json' }).end(answer && named(await answer.text()));
+    const text = answer && named(await answer.text());
+    const what = decodeURIComponent(req.url);
+    if (answer?.ok) known.set(what, text);
+    const status = answer?.status ?? (known.has(what) ? 200 : 502);
+    res.writeHead(status, { 'content-type': 'application/json' }).end(text ?? known.get(what));
   });
   await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
   return `http://127.0.0.1:${server.address().port}`;
