@@ -98,9 +98,6 @@ type RelayInfo struct {
 
 // info says how far the log is behind.
 func (y *relayed) info() *RelayInfo {
-	if y == nil {
-		return nil
-	}
 	y.h.mu.Lock()
 	defer y.h.mu.Unlock()
 	return y.standing(y.h.up != nil, y.h.win)

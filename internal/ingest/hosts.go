@@ -10,6 +10,11 @@ import (
 // private addresses are allowed for it, and so are other relays. Adding a host that is
 // being read changes nothing.
 func (m *Manager) AddHost(rawURL string, trusted bool) error {
+	return m.add(rawURL, trusted, func(addr address) *host { return newHost(m, addr, m.from[addr.name]) })
+}
+
+// add reads a host, which made makes when it was never added, from now on.
+func (m *Manager) add(rawURL string, trusted bool, made func(address) *host) error {
 	addr, err := parseHost(rawURL, trusted)
 	if err != nil {
 		return fmt.Errorf("host %q: %w", rawURL, err)
@@ -21,7 +26,7 @@ func (m *Manager) AddHost(rawURL string, trusted bool) error {
 	}
 	h := m.hosts[addr.name]
 	if h == nil {
-		h = newHost(m, addr, m.from[addr.name])
+		h = made(addr)
 	}
 	m.begin(h, nil, 0)
 	return nil

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cistern-archive/cistern/internal/frame"
+	"github.com/cistern-archive/cistern/internal/ledger"
 	"github.com/cistern-archive/cistern/internal/netsim"
 )
 
@@ -34,6 +35,15 @@ func mirrored(t *testing.T, more int) (*netsim.Network, *fakeRelay, *memLog, [][
 	r.logged(100)
 	r.stop()
 	return n, f, log, frames[100:]
+}
+
+// goesOn follows the relay from where the log is, with a ledger.
+func goesOn(t *testing.T, n *netsim.Network, f *fakeRelay, log *memLog) (*rig, *ledger.Ledger) {
+	t.Helper()
+	led := newLedger(t)
+	r := newRig(t, n.PLCURL(), log, func(o *Options) { o.Ledger = led })
+	r.addRelay(f.URL, log.keep())
+	return r, led
 }
 
 func TestARelayWhoseNumbersMeanSomethingElseIsNotRead(t *testing.T) {
@@ -123,9 +133,7 @@ func TestWhatARelayForgotIsAGapThatTheLedgerHas(t *testing.T) {
 	for i, raw := range more {
 		f.send(t, uint64(100_000+i), raw)
 	}
-	led := newLedger(t)
-	r := newRig(t, n.PLCURL(), log, func(o *Options) { o.Ledger = led })
-	r.addRelay(f.URL, log.keep())
+	r, led := goesOn(t, n, f, log)
 	r.logged(150)
 	row := rowOf(t, led, f.name)
 	if row.Outdated.Count != 1 || row.Outdated.Cursor != 100 || row.Outdated.First != 100_000 || row.Skipped.Count != 1 || row.SkippedNumbers != 99_899 {
@@ -147,9 +155,7 @@ func TestASilentJumpIsAskedAboutFromFurtherBackBeforeItIsBelieved(t *testing.T) 
 			return 0
 		}
 	})
-	led := newLedger(t)
-	r := newRig(t, n.PLCURL(), log, func(o *Options) { o.Ledger = led })
-	r.addRelay(f.URL, log.keep())
+	r, led := goesOn(t, n, f, log)
 	r.logged(600)
 	r.same(f, 0)
 	if row := rowOf(t, led, f.name); row.Skipped.Count != 0 {
@@ -162,9 +168,7 @@ func TestAJumpThatIsThereAgainIsBelievedAndCounted(t *testing.T) {
 	for i, raw := range more {
 		f.send(t, uint64(9000+i), raw)
 	}
-	led := newLedger(t)
-	r := newRig(t, n.PLCURL(), log, func(o *Options) { o.Ledger = led })
-	r.addRelay(f.URL, log.keep())
+	r, led := goesOn(t, n, f, log)
 	r.logged(150)
 	r.same(f, 0)
 	if asked := len(f.connections()); asked != 2+len(lookBack) {

@@ -32,12 +32,9 @@ type reader struct {
 
 // read takes frames until the connection ends or must end.
 func (h *host) read(ctx context.Context, up *upstream, win *window, cursor uint64) error {
-	r := &reader{h: h, up: up, win: win, cursor: cursor, overlap: up.overlap}
-	if o := r.overlap; o != nil {
-		o.conn = h.ledger.Connected(win.cursor())
-		r.conn = o.conn
-	} else {
-		r.conn = h.ledger.Connected(cursor)
+	r := &reader{h: h, conn: h.ledger.Connected(win.cursor()), up: up, win: win, cursor: cursor, overlap: up.overlap}
+	if r.overlap != nil {
+		r.overlap.conn = r.conn
 	}
 	for ctx.Err() == nil {
 		h.pace(ctx, up)

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,17 +35,7 @@ type RelayOptions struct {
 // AddRelay reads a relay from now on, for ever. It is of the operator's own word: http,
 // ports and private addresses are allowed. Adding one that is being read changes nothing.
 func (m *Manager) AddRelay(rawURL string, o RelayOptions) error {
-	addr, err := parseHost(rawURL, true)
-	if err != nil {
-		return fmt.Errorf("relay %q: %w", rawURL, err)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.stopped {
-		return ErrStopped
-	}
-	h := m.hosts[addr.name]
-	if h == nil {
+	return m.add(rawURL, true, func(addr address) *host {
 		from := m.from[addr.name]
 		if o.KeepSeq {
 			from = o.From
@@ -54,14 +43,13 @@ func (m *Manager) AddRelay(rawURL string, o RelayOptions) error {
 		if from == (Position{}) {
 			from.Floor = o.Cursor
 		}
-		h = newHost(m, addr, from)
+		h := newHost(m, addr, from)
 		h.relay = newRelayed(h, &o)
 		h.relay.expose(m.opts.Registerer)
 		m.wg.Go(h.relay.run)
 		m.wg.Go(h.relay.watch)
-	}
-	m.begin(h, nil, 0)
-	return nil
+		return h
+	})
 }
 
 const (

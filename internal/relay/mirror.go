@@ -29,27 +29,25 @@ const (
 // errMirror refuses hosts: who mirrors relays crawls none.
 var errMirror = errors.New("this relay follows other relays and crawls no hosts")
 
-// numbersOf is the relay whose numbers the log has, "" for its own.
-func (r *Relay) numbersOf() (string, error) {
-	if !r.cfg.Upstream.KeepSeq() {
-		return "", nil
+// relayNames are the relays of a configuration, as the log writes them; none where hosts
+// are crawled.
+func relayNames(u *config.Upstream) (names []string, err error) {
+	for _, url := range u.Relays {
+		name, _, err := ingest.HostName(url, true)
+		if err != nil {
+			return nil, fmt.Errorf("--upstream-relay: %w", err)
+		}
+		names = append(names, name)
 	}
-	name, _, err := ingest.HostName(r.cfg.Upstream.Relays[0], true)
-	if err != nil {
-		return "", fmt.Errorf("--upstream-relay: %w", err)
-	}
-	return name, nil
+	return names, nil
 }
 
-// relayNames are the relays that are followed, as the log writes them; nil where hosts are
-// crawled.
-func (r *Relay) relayNames() (names []string) {
-	for _, url := range r.cfg.Upstream.Relays {
-		if name, _, err := ingest.HostName(url, true); err == nil { // the crawler refuses any other
-			names = append(names, name)
-		}
+// numbersOf is the relay whose numbers the log has, "" for its own.
+func (r *Relay) numbersOf() string {
+	if !r.cfg.Upstream.KeepSeq() {
+		return ""
 	}
-	return names
+	return r.upstreams[0]
 }
 
 // relays is a Reader for the crawler that reads the relays of the configuration, and no
@@ -78,7 +76,7 @@ func (y *relays) TryHost(context.Context, string, bool) error { return errMirror
 // openRelays prepares the reading of relays, once all of the log is known.
 func (r *Relay) openRelays(ctx context.Context, m *ingest.Manager) (*relays, error) {
 	u := &r.cfg.Upstream
-	y := &relays{Manager: m, names: r.relayNames(), opts: ingest.RelayOptions{KeepSeq: u.KeepSeq(), Cursor: u.Cursor, Unchecked: r.cfg.Verify == config.VerifyOff}}
+	y := &relays{Manager: m, names: r.upstreams, opts: ingest.RelayOptions{KeepSeq: u.KeepSeq(), Cursor: u.Cursor, Unchecked: r.cfg.Verify == config.VerifyOff}}
 	var err error
 	switch {
 	case y.opts.KeepSeq:
@@ -98,8 +96,8 @@ func (r *Relay) keepSeq(ctx context.Context, o *ingest.RelayOptions) error {
 	}
 	if len(tip) > 0 {
 		last := &tip[len(tip)-1]
-		o.From = ingest.Position{Host: last.host, Epoch: last.epoch, Floor: last.seq - last.base}
-		o.Base = last.base
+		o.From = ingest.Position{Host: last.host, Epoch: last.epoch, Floor: last.known.Seq}
+		o.Base = last.seq - last.known.Seq
 	}
 	o.Last = func(ctx context.Context) ([]ingest.Known, error) { return r.lastOf(ctx, o.From.Epoch) }
 	switch {
@@ -121,11 +119,11 @@ func (r *Relay) keepSeq(ctx context.Context, o *ingest.RelayOptions) error {
 
 // lastRecord is one of the log's last, as far as the upstream relay must send it again.
 type lastRecord struct {
-	seq, base uint64
-	host      string
-	epoch     uint64
-	known     ingest.Known // without Head where the frame is not as it came
-	bytes     int
+	seq   uint64
+	host  string
+	epoch uint64
+	known ingest.Known // without Head where the frame is not as it came
+	bytes int
 }
 
 // lastRecords reads the end of the log.
@@ -134,36 +132,44 @@ func (r *Relay) lastRecords(ctx context.Context) ([]lastRecord, error) {
 	if tip == 0 {
 		return nil, nil
 	}
-	reader := r.events.NewReader(tip - min(tip, lastEvents))
-	defer reader.Close() // of a file that was only read
 	var last []lastRecord
-	var rec segmentlog.Record
 	bytes := 0
-	for ctx.Err() == nil {
-		err := reader.Next(&rec)
-		if errors.Is(err, io.EOF) {
-			return last, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("the end of the log: %w", err)
-		}
-		one := lastOf(&rec)
+	err := r.eachAfter(ctx, tip-min(tip, lastEvents), func(rec *segmentlog.Record) {
+		one := lastRecordOf(rec)
 		last = append(last, one)
 		for bytes += one.bytes; bytes > lastBytes && len(last) > 1; last = last[1:] {
 			bytes -= last[0].bytes
 		}
-	}
-	return nil, ctx.Err()
+	})
+	return last, err
 }
 
-func lastOf(rec *segmentlog.Record) lastRecord {
-	one := lastRecord{seq: rec.Seq, base: rec.Seq - rec.HostSeq, host: string(rec.Host), epoch: rec.HostEpoch}
+// eachAfter calls f with every record behind a seq up to the end of the log.
+func (r *Relay) eachAfter(ctx context.Context, after uint64, f func(*segmentlog.Record)) error {
+	reader := r.events.NewReader(after)
+	defer reader.Close() // of a file that was only read
+	var rec segmentlog.Record
+	for ctx.Err() == nil {
+		err := reader.Next(&rec)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("the end of the log: %w", err)
+		}
+		f(&rec)
+	}
+	return ctx.Err()
+}
+
+func lastRecordOf(rec *segmentlog.Record) lastRecord {
+	one := lastRecord{seq: rec.Seq, host: string(rec.Host), epoch: rec.HostEpoch, known: ingest.Known{Seq: rec.HostSeq}}
 	if rec.Digest != nil || rec.Verdict.Has(segmentlog.Rewritten) {
 		return one
 	}
 	ev, err := frame.Parse(slices.Clone(rec.Frame))
 	if err == nil {
-		one.known = ingest.Known{Seq: rec.HostSeq, Head: ev.Head, Tail: ev.Tail}
+		one.known.Head, one.known.Tail = ev.Head, ev.Tail
 		one.bytes = len(rec.Frame)
 	}
 	return one
@@ -191,23 +197,12 @@ func (r *Relay) openMerge(ctx context.Context) (*ingest.Merge, error) {
 	if err != nil {
 		return nil, err
 	}
-	reader := r.events.NewReader(from)
-	defer reader.Close() // of a file that was only read
-	var rec segmentlog.Record
 	var ev frame.Event
-	for ctx.Err() == nil {
-		err := reader.Next(&rec)
-		if errors.Is(err, io.EOF) {
-			return g, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("the end of the log: %w", err)
-		}
+	return g, r.eachAfter(ctx, from, func(rec *segmentlog.Record) {
 		if rec.Digest == nil && !frame.IsCommit(rec.Frame) && frame.ParseInto(rec.Frame, &ev) == nil {
 			g.Note(&ev)
 		}
-	}
-	return nil, ctx.Err()
+	})
 }
 
 // keepLocal keeps in the index and for consumers what was decided about an account where
@@ -227,9 +222,6 @@ func (r *Relay) keepLocal(x *index.Index) func(did string, c *accounts.Change, e
 // takeDownFirst has an index that may have been lost know of what an operator took down,
 // before anything is served, where the log does not.
 func (r *Relay) takeDownFirst(ctx context.Context, x *index.Index) error {
-	if !r.cfg.Upstream.KeepSeq() {
-		return nil
-	}
 	for _, did := range r.journal.Takedowns() {
 		if err := x.PutAccount(ctx, did, &index.Account{Set: index.Local, Local: takenDown}); err != nil {
 			return fmt.Errorf("takedowns: %w", err)

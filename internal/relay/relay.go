@@ -52,6 +52,8 @@ type Relay struct {
 	log *slog.Logger
 	reg *prometheus.Registry
 
+	upstreams []string // relays that are followed, as the log writes them; nil where hosts are crawled
+
 	events   *segmentlog.Log
 	ledger   *ledger.Ledger
 	journal  *operator.Journal
@@ -91,14 +93,14 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (*Relay,
 }
 
 func (r *Relay) start(ctx context.Context) error {
-	numbers, err := r.numbersOf()
-	if err != nil {
+	var err error
+	if r.upstreams, err = relayNames(&r.cfg.Upstream); err != nil {
 		return err
 	}
-	if err := r.archive.attach(ctx, &r.cfg, numbers); err != nil {
+	if err := r.archive.attach(ctx, &r.cfg, r.numbersOf()); err != nil {
 		return err
 	}
-	if err := r.openLog(numbers); err != nil {
+	if err := r.openLog(); err != nil {
 		return err
 	}
 	r.openLedger()
@@ -120,10 +122,10 @@ func (r *Relay) start(ctx context.Context) error {
 }
 
 // openLog opens the log and what consumers are served from.
-func (r *Relay) openLog(numbers string) error {
+func (r *Relay) openLog() error {
 	began := time.Now()
 	o := segmentlog.Options{
-		Dir: r.cfg.DataDir, Numbers: numbers, Logger: r.log, InitialSeq: r.cfg.InitialSeq, Events: metrics.LogEvents(r.reg),
+		Dir: r.cfg.DataDir, Numbers: r.numbersOf(), Logger: r.log, InitialSeq: r.cfg.InitialSeq, Events: metrics.LogEvents(r.reg),
 		OnCommit:        func(b segmentlog.Batch) { r.consumers.commit(b); r.intake.notify() },
 		MaxPendingBytes: pendingBytes, MaxHotBytes: r.cfg.SegmentBytes, SegmentAge: r.cfg.SegmentAge, Seal: r.sealing(),
 	}
@@ -207,7 +209,7 @@ func (r *Relay) listen() error {
 		Archive:        r.downloads(),
 		Pages:          r.pages.Public(),
 		HostLedger:     r.ledger,
-		Relays:         r.relayNames(),
+		Relays:         r.upstreams,
 		Admin: admin.NewHandler(r.cfg.AdminPasswords, admin.Sources{
 			Hosts: r.crawler, Consumers: r.Consumers, Takedowns: r, Collections: r, Quarantine: r.ledger.Quarantine().List, Pages: r.pages.Admin(),
 		}),
