@@ -1,10 +1,6 @@
 package main
 
 import (
-	"context"
-	"crypto/sha256"
-	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -13,12 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/gorilla/websocket"
 	"go.uber.org/goleak"
 
 	"github.com/cistern-archive/cistern/internal/netsim"
@@ -194,97 +188,4 @@ func (p *program) until(what string, ok func() bool) {
 		}
 		<-tick.C
 	}
-}
-
-// listener is a consumer that reconnects where it was, whatever happens to the
-// relay, and remembers what every number named.
-type listener struct {
-	mu     sync.Mutex
-	grown  sync.Cond
-	names  map[uint64][32]byte
-	last   uint64
-	frames [][]byte // when keep is set
-	keep   bool
-	err    error // a number that named two events, or that came twice
-	closed []int // close codes seen
-}
-
-func newListener(keep bool) *listener {
-	l := &listener{names: map[uint64][32]byte{}, keep: keep}
-	l.grown.L = &l.mu
-	return l
-}
-
-// follow reads from cursor on until ctx ends.
-func (l *listener) follow(ctx context.Context, addr string) {
-	for ctx.Err() == nil {
-		l.mu.Lock()
-		cursor := l.last
-		l.mu.Unlock()
-		url := fmt.Sprintf("ws://%s/xrpc/com.atproto.sync.subscribeRepos?cursor=%d", addr, cursor)
-		conn, _, err := websocket.DefaultDialer.DialContext(ctx, url, nil)
-		if err != nil {
-			continue // the relay is down: a loopback dial fails at once, and a new one costs little
-		}
-		stop := context.AfterFunc(ctx, func() { conn.Close() })
-		l.read(conn)
-		stop()
-		conn.Close()
-	}
-}
-
-func (l *listener) read(conn *websocket.Conn) {
-	for {
-		_, frame, err := conn.ReadMessage()
-		if err != nil {
-			var c *websocket.CloseError
-			if errors.As(err, &c) {
-				l.mu.Lock()
-				l.closed = append(l.closed, c.Code)
-				l.mu.Unlock()
-			}
-			return
-		}
-		l.add(frame)
-	}
-}
-
-func (l *listener) add(frame []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	p, err := netsim.Peek(frame)
-	if err != nil {
-		l.err = errors.Join(l.err, err)
-		return
-	}
-	sum := sha256.Sum256(frame)
-	if p.Seq <= l.last {
-		l.err = errors.Join(l.err, fmt.Errorf("seq %d after %d", p.Seq, l.last))
-	}
-	l.names[p.Seq], l.last = sum, p.Seq
-	if l.keep {
-		l.frames = append(l.frames, frame)
-	}
-	l.grown.Broadcast()
-}
-
-func (l *listener) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.names)
-}
-
-// contains says whether everything that other saw stands here under the same
-// number with the same bytes.
-func (l *listener) contains(other *listener) error {
-	for seq, sum := range other.names {
-		got, ok := l.names[seq]
-		if !ok {
-			return fmt.Errorf("seq %d was served and is not in the log", seq)
-		}
-		if got != sum {
-			return fmt.Errorf("seq %d named two events", seq)
-		}
-	}
-	return nil
 }
