@@ -26,13 +26,7 @@ func (s *Shipper) Catalog(from, to Day) []Entry {
 func (s *Shipper) Totals() (segments int, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, c := range s.days {
-		segments += len(c.entries)
-		for i := range c.entries {
-			bytes += c.entries[i].Bytes
-		}
-	}
-	return segments, bytes
+	return len(s.dayOf), s.bytes
 }
 
 // Find returns the entry of a segment of the log, by its name.

@@ -72,6 +72,7 @@ type Shipper struct {
 	mu      sync.Mutex                     // what follows, never held while the store is waited for
 	days    map[Day]*dayCatalog            // as they were read or written last; changed by who writes
 	dayOf   map[segmentlog.SegmentName]Day // of every entry of days
+	bytes   int64                          // of every entry of days, together
 	// confirmed are the segments that the store showed to this process, in length and
 	// hash, and that it was not found to lack since.
 	confirmed map[segmentlog.SegmentName]bool
@@ -88,9 +89,7 @@ func NewShipper(o ShipperOptions) *Shipper {
 		dayOf: map[segmentlog.SegmentName]Day{}, confirmed: map[segmentlog.SegmentName]bool{},
 	}
 	for d, c := range s.days {
-		for i := range c.entries {
-			s.dayOf[c.entries[i].Name] = d
-		}
+		s.count(d, c)
 	}
 	s.through.Store(v.LastSeq())
 	s.limit = newLimit(o.Rate)
@@ -288,6 +287,7 @@ func (s *Shipper) setDay(d Day, c *dayCatalog) {
 	if old := s.days[d]; old != nil {
 		for i := range old.entries {
 			delete(s.dayOf, old.entries[i].Name)
+			s.bytes -= old.entries[i].Bytes
 		}
 	}
 	if c == nil {
@@ -295,8 +295,14 @@ func (s *Shipper) setDay(d Day, c *dayCatalog) {
 		return
 	}
 	s.days[d] = c
+	s.count(d, c)
+}
+
+// count adds a day to what is known of all.
+func (s *Shipper) count(d Day, c *dayCatalog) {
 	for i := range c.entries {
 		s.dayOf[c.entries[i].Name] = d
+		s.bytes += c.entries[i].Bytes
 	}
 }
 

@@ -60,6 +60,13 @@ func TestTheLogIsTrimmedFromItsBeginningWhereverItIsKilled(t *testing.T) {
 		if segments != len(entries) {
 			t.Errorf("killed at %d: %d objects, %d segments of the log", at, segments, len(entries))
 		}
+		bytes := int64(0)
+		for i := range entries {
+			bytes += entries[i].Bytes
+		}
+		if n, size := w.shipper.Totals(); n != len(entries) || size != bytes {
+			t.Errorf("killed at %d: totals of %d segments and %d bytes, there are %d and %d", at, n, size, len(entries), bytes)
+		}
 		if n, err := w.shipper.Trim(t.Context(), cut); n != 0 || err != nil {
 			t.Errorf("again: %d, %v", n, err)
 		}
