@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/gorilla/websocket"
@@ -143,11 +144,17 @@ func (l *listener) compared(network *netsim.Network) netsim.Report {
 	return c.Report()
 }
 
-// mayLack says whether an event of the network may be missing at l because of that.
-func (l *listener) mayLack(e netsim.Entry) bool {
+// pending is what the network sent and l must still get: what it misses, but for commits
+// and syncs of an account that left, when later events of the account came without them.
+func (l *listener) pending(network *netsim.Network) []netsim.Entry {
+	report := l.compared(network)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return (e.Kind == "#commit" || e.Kind == "#sync") && l.left[e.DID] > 0
+	withheld := map[int]bool{}
+	for _, e := range report.Overtaken {
+		withheld[e.Index] = l.left[e.DID] > 0 && (e.Kind == "#commit" || e.Kind == "#sync")
+	}
+	return slices.DeleteFunc(report.Missing, func(e netsim.Entry) bool { return withheld[e.Index] })
 }
 
 // inactive is the field of an #account that says so.

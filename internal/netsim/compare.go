@@ -29,6 +29,7 @@ type Report struct {
 	Matched    int      // of them, the first serving of an accepted entry
 	Own        int      // of them, the relay's own
 	Missing    []Entry  // to be accepted, and not served
+	Overtaken  []Entry  // of them, those that a later event of their account was served without
 	Doubled    []Entry  // served more than once
 	Disordered []Entry  // served before an earlier event of their account
 	Forbidden  []Entry  // to be dropped or ignored, and served
@@ -144,6 +145,9 @@ func (c *Comparison) Report() Report {
 			r.Unsent = append(r.Unsent, e)
 		case e.Outcome == Accept && c.served[i] == 0:
 			r.Missing = append(r.Missing, e)
+			if c.lastOf[e.DID] > i {
+				r.Overtaken = append(r.Overtaken, e)
+			}
 		}
 	}
 	return r
