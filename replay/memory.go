@@ -2,8 +2,17 @@ package replay
 
 import (
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+)
+
+const (
+	// hugePage is what the kernel gives at once where it is asked to: memory that is touched
+	// 4 KiB at a time costs several times what is copied into it (docs/decisions/0011-replay.md).
+	hugePage = 2 << 20
+	// slabBytes is how much is mapped at once.
+	slabBytes = 16 << 20
 )
 
 // memory is where chunks come from: pages outside the heap, since the collector would
@@ -11,6 +20,9 @@ import (
 type memory struct {
 	mu     sync.Mutex
 	free   [][]byte
+	rest   []byte   // of the last slab: not cut into chunks yet
+	slabs  [][]byte // as they were mapped
+	used   int      // chunks that somebody has
 	closed bool
 }
 
@@ -29,49 +41,59 @@ func (m *memory) chunk(need int) *run {
 func (m *memory) take() []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.used++
 	if n := len(m.free); n > 0 {
 		b := m.free[n-1]
 		m.free = m.free[:n-1]
 		return b
 	}
-	return newPages()
+	if len(m.rest) == 0 && !m.grow() {
+		return make([]byte, chunkBytes)
+	}
+	b := m.rest[:chunkBytes:chunkBytes]
+	m.rest = m.rest[chunkBytes:]
+	return b
+}
+
+// grow maps another slab, and says whether it could: else the heap gives what is needed.
+func (m *memory) grow() bool {
+	if onHeap {
+		return false
+	}
+	slab, err := unix.Mmap(-1, 0, slabBytes+hugePage, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return false
+	}
+	at := -uintptr(unsafe.Pointer(&slab[0])) % hugePage // to where a huge page may begin
+	m.rest = slab[at : at+slabBytes]
+	m.slabs = append(m.slabs, slab)
+	preferHuge(m.rest)
+	return true
 }
 
 func (m *memory) give(b []byte) {
 	poison(b)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
-		freePages(b)
-		return
-	}
+	m.used--
 	m.free = append(m.free, b)
+	m.unmap()
 }
 
+// close gives everything back, now or when the last chunk is given.
 func (m *memory) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
-	for _, b := range m.free {
-		freePages(b)
-	}
-	m.free = nil
+	m.unmap()
 }
 
-// newPages returns a chunk's room. Where pages cannot be had the heap gives it.
-func newPages() []byte {
-	if onHeap {
-		return make([]byte, chunkBytes)
+func (m *memory) unmap() {
+	if !m.closed || m.used > 0 {
+		return
 	}
-	b, err := unix.Mmap(-1, 0, chunkBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err != nil {
-		return make([]byte, chunkBytes)
+	for _, slab := range m.slabs {
+		_ = unix.Munmap(slab) // it is what was mapped
 	}
-	return b
-}
-
-func freePages(b []byte) {
-	if !onHeap {
-		_ = unix.Munmap(b) // what came from the heap is not known to it, and stays there
-	}
+	m.free, m.rest, m.slabs = nil, nil, nil
 }
