@@ -5,6 +5,9 @@ data "hcloud_ssh_keys" "all" {}
 locals {
   keys    = [for k in data.hcloud_ssh_keys.all.ssh_keys : k.id if contains(var.ssh_keys, k.name)]
   archive = "s3://${aws_s3_bucket.archive.id}/log?region=${var.bucket_region}"
+  upstream = (length(var.upstream_relays) > 0
+    ? "CISTERN_UPSTREAM_RELAY=${join(",", var.upstream_relays)}"
+  : "CISTERN_PULL_HOSTS_FROM=${var.pull_hosts_from}")
 }
 
 resource "random_password" "admin" {
@@ -69,7 +72,7 @@ resource "hcloud_server" "relay" {
     environment = indent(6, join("\n", [
       "CISTERN_BIND=127.0.0.1:2470",
       "CISTERN_METRICS_LISTEN=:2471",
-      "CISTERN_PULL_HOSTS_FROM=${var.pull_hosts_from}",
+      local.upstream,
       "CISTERN_ARCHIVE=${local.archive}",
       "CISTERN_NEW_STREAM=true",
       "CISTERN_DISK_BUDGET=${floor(var.volume_gib * 0.9)}GiB",

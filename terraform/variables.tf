@@ -73,6 +73,16 @@ variable "pull_hosts_from" {
   default     = "https://relay1.us-east.bsky.network"
 }
 
+variable "upstream_relays" {
+  description = "URLs of relays that are followed instead of crawling hosts. One: with its numbers. Several: merged, with numbers of this log. See docs/mirror.md."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for u in var.upstream_relays : can(regex("^https?://[^/,]+$", u))])
+    error_message = "A relay is named as https://relay.example."
+  }
+}
+
 variable "bucket" {
   description = "Name of the bucket for the archive. It is made."
   type        = string
