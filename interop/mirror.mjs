@@ -1,7 +1,7 @@
 // The chain: a simulated network, the stock reference relay, a Cistern that follows it, and the
 // npm clients. README.md says what it proves.
 //
-//   node mirror.mjs CISTERN-BINARY NETSIM-BINARY
+//   node mirror.mjs CISTERN-BINARY NETSIM-BINARY [FOLDER-FOR-PICTURES]
 
 import fs from 'node:fs';
 import os from 'node:os';
@@ -9,6 +9,7 @@ import path from 'node:path';
 import { IdResolver } from '@atproto/identity';
 import { Audience, describe } from './audience.mjs';
 import { Claims } from './claims.mjs';
+import { lookAtMirror } from './pages.mjs';
 import { Mirror, ReferenceRelay, SimulatedNetwork } from './peers.mjs';
 import { FrameReader } from './reader.mjs';
 import { replayed } from './suppression.mjs';
@@ -17,9 +18,9 @@ import { poll, until } from './wait.mjs';
 const RATE = 120; // events a second
 const LIVE = 600; // that the clients read live
 
-const [program, netsim] = process.argv.slice(2);
+const [program, netsim, pictures] = process.argv.slice(2);
 if (!netsim) {
-  console.error('usage: node mirror.mjs CISTERN-BINARY NETSIM-BINARY');
+  console.error('usage: node mirror.mjs CISTERN-BINARY NETSIM-BINARY [FOLDER-FOR-PICTURES]');
   process.exit(2);
 }
 const claims = new Claims();
@@ -51,6 +52,8 @@ async function run() {
   const listen = (name, cursor) => new Audience(name, mirror.url, { cursor, ids, handleOf: () => undefined });
   const live = new FrameReader(mirror.url, { cursor: 0 });
   await heard(listen('live', 0), LIVE);
+
+  await lookAtMirror(claims, mirror.url, new URL(relay.url).host, mirror.admin, pictures);
 
   claims.chapter('mirror and relay are killed while events flow');
   for (let i = 0; i < 10; i++) {

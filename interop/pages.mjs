@@ -7,28 +7,58 @@ import { chromium } from 'playwright-core';
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
+/** A browser that looks at a relay's pages, each in a context of its own, and notes their complaints. */
+async function browse(url, pictures) {
+  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+  const open = async (options, target) => {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+    const page = await context.newPage();
+    const complaints = [];
+    page.on('console', (m) => m.type() === 'error' && complaints.push(m.text()));
+    page.on('pageerror', (err) => complaints.push(String(err)));
+    page.on('request', (r) => !r.url().startsWith(url) && !r.url().startsWith('data:') && complaints.push(`it asks ${r.url()}`));
+    const answer = await page.goto(url + target);
+    if (answer.status() !== 200) throw new Error(`${target}: ${answer.status()}`);
+    return { page, complaints, context };
+  };
+  const picture = async (page, name) => {
+    if (!pictures) return;
+    fs.mkdirSync(pictures, { recursive: true });
+    await page.screenshot({ path: path.join(pictures, `${name}.png`), fullPage: !/phone|mirror/.test(name) });
+  };
+  return { open, picture, close: () => browser.close() };
+}
+
+const fits = (page) => page.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth);
+const loggedIn = ({ user, password }) => ({ httpCredentials: { username: user, password } });
+
+/** What the operator of a mirror sees of the relay that it follows. */
+export async function lookAtMirror(claims, url, relay, admin, pictures) {
+  claims.chapter('the mirror\'s page');
+  const { open, picture, close } = await browse(url, pictures);
+  try {
+    const { page, complaints } = await open(loggedIn(admin), '/admin/');
+    await page.waitForSelector('#live.on');
+    const row = '[data-part=relays] tbody tr';
+    await page.waitForSelector(`${row} td:text-is("yes")`, { timeout: 20_000 });
+    const cells = await page.$$eval(`${row} td`, (all) => all.map((td) => td.textContent));
+    claims.ok('the relay has a row: its name, connected, the last number', cells[0] === relay && Number(cells[4].replaceAll(/\D/g, '')) > 0, cells);
+    const was = cells[4];
+    await page.waitForFunction(([of, old]) => document.querySelectorAll(of)[4].textContent !== old, [`${row} td`, was], { timeout: 30_000 });
+    claims.ok('the row is live', true);
+    claims.sameList('it complains of nothing, and asks nobody else', complaints, []);
+    claims.ok('it fits its width', await fits(page));
+    await picture(page, 'mirror-light');
+  } finally {
+    await close();
+  }
+}
+
 export async function lookAtPages(claims, url, { user, password }, pictures) {
   claims.chapter('the pages');
-  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+  const { open, picture, close } = await browse(url, pictures);
   try {
-    const open = async (options, target) => {
-      const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-      const page = await context.newPage();
-      const complaints = [];
-      page.on('console', (m) => m.type() === 'error' && complaints.push(m.text()));
-      page.on('pageerror', (err) => complaints.push(String(err)));
-      page.on('request', (r) => !r.url().startsWith(url) && !r.url().startsWith('data:') && complaints.push(`it asks ${r.url()}`));
-      const answer = await page.goto(url + target);
-      if (answer.status() !== 200) throw new Error(`${target}: ${answer.status()}`);
-      return { page, complaints, context };
-    };
-    const picture = async (page, name) => {
-      if (!pictures) return;
-      fs.mkdirSync(pictures, { recursive: true });
-      await page.screenshot({ path: path.join(pictures, `${name}.png`), fullPage: name.includes('phone') ? false : true });
-    };
-    const fits = (page) => page.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth);
-    const credentials = { httpCredentials: { username: user, password } };
+    const credentials = loggedIn({ user, password });
 
     const front = await open({}, '/');
     const tip = () => front.page.textContent('#tip');
@@ -94,6 +124,6 @@ export async function lookAtPages(claims, url, { user, password }, pictures) {
       await one.context.close();
     }
   } finally {
-    await browser.close();
+    await close();
   }
 }

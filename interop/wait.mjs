@@ -14,7 +14,7 @@ export function changed() {
  * Resolves with condition()'s value once that is truthy, and rejects after
  * `ms` milliseconds. `state` is asked for a line on where things stood then.
  */
-export function until(what, condition, { ms = 60_000, state = () => '' } = {}) {
+export function until(what, condition, { ms = 180_000, state = () => '' } = {}) {
   return new Promise((resolve, reject) => {
     const done = (settle, value) => {
       clearTimeout(timer);
@@ -40,7 +40,7 @@ export function until(what, condition, { ms = 60_000, state = () => '' } = {}) {
  * Calls attempt() until it returns a truthy value, for things of another
  * process that can only be asked; an attempt that throws counts as "not yet".
  */
-export async function poll(what, attempt, { ms = 60_000, every = 50 } = {}) {
+export async function poll(what, attempt, { ms = 180_000, every = 50 } = {}) {
   const deadline = performance.now() + ms;
   let last;
   for (;;) {
