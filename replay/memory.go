@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -20,7 +21,6 @@ const (
 type memory struct {
 	mu     sync.Mutex
 	free   [][]byte
-	rest   []byte   // of the last slab: not cut into chunks yet
 	slabs  [][]byte // as they were mapped
 	used   int      // chunks that somebody has
 	closed bool
@@ -42,16 +42,12 @@ func (m *memory) take() []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.used++
-	if n := len(m.free); n > 0 {
-		b := m.free[n-1]
-		m.free = m.free[:n-1]
-		return b
-	}
-	if len(m.rest) == 0 && !m.grow() {
+	if len(m.free) == 0 && !m.grow() {
 		return make([]byte, chunkBytes)
 	}
-	b := m.rest[:chunkBytes:chunkBytes]
-	m.rest = m.rest[chunkBytes:]
+	last := len(m.free) - 1
+	b := m.free[last]
+	m.free = m.free[:last]
 	return b
 }
 
@@ -65,9 +61,10 @@ func (m *memory) grow() bool {
 		return false
 	}
 	at := -uintptr(unsafe.Pointer(&slab[0])) % hugePage // to where a huge page may begin
-	m.rest = slab[at : at+slabBytes]
+	room := slab[at : at+slabBytes]
+	preferHuge(room)
 	m.slabs = append(m.slabs, slab)
-	preferHuge(m.rest)
+	m.free = slices.AppendSeq(m.free, slices.Chunk(room, chunkBytes))
 	return true
 }
 
@@ -95,5 +92,5 @@ func (m *memory) unmap() {
 	for _, slab := range m.slabs {
 		_ = unix.Munmap(slab) // it is what was mapped
 	}
-	m.free, m.rest, m.slabs = nil, nil, nil
+	m.free, m.slabs = nil, nil
 }

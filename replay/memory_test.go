@@ -34,7 +34,7 @@ func TestAChunkIsUsedAgainAndTheRingsMemoryGoesWithTheLastReader(t *testing.T) {
 		t.Error("the memory went before its last reader")
 	}
 	chunks[0].release()
-	if m.slabs != nil || m.rest != nil {
+	if m.slabs != nil || m.free != nil {
 		t.Error("memory stayed mapped")
 	}
 }

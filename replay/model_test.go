@@ -9,15 +9,6 @@ import (
 	"time"
 )
 
-// truth is one event as it must be read.
-type truth struct {
-	seq    uint64
-	did    string
-	kind   string
-	active bool // what an #account says
-	frame  []byte
-}
-
 // watched is a reader, and how far it has come.
 type watched struct {
 	*Reader
@@ -25,18 +16,6 @@ type watched struct {
 	next int    // the event that it must get next
 	gets [tiers]int
 	held Batch // a batch that is on its way, as to a slow socket
-}
-
-const modelAccounts = 12
-
-// at returns the index of the first event above a position.
-func (w *world) at(pos uint64) int {
-	for i, e := range w.events {
-		if e.seq > pos {
-			return i
-		}
-	}
-	return len(w.events)
 }
 
 // join adds a reader anywhere, now and then where nothing is yet.

@@ -15,6 +15,8 @@ import (
 	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
 )
 
+const modelAccounts = 12
+
 // world drives a log through everything that can happen to it, and knows the truth: what
 // each seq is, and which accounts are active.
 type world struct {
@@ -41,6 +43,15 @@ type world struct {
 	watch   func(segmentlog.Batch) // sees each group commit first, may be nil
 	opened  func()                 // after each start, may be nil
 	closing func()                 // while what was durable can still be read, may be nil
+}
+
+// truth is one event as it must be read.
+type truth struct {
+	seq    uint64
+	did    string
+	kind   string
+	active bool // what an #account says
+	frame  []byte
 }
 
 // makeWorld makes one whose log is not open yet.
@@ -292,4 +303,14 @@ func (w *world) evictSome() {
 		w.ship()
 		w.evict()
 	}
+}
+
+// at returns the index of the first event above a position.
+func (w *world) at(pos uint64) int {
+	for i, e := range w.events {
+		if e.seq > pos {
+			return i
+		}
+	}
+	return len(w.events)
 }

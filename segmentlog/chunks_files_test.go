@@ -10,12 +10,9 @@ import (
 )
 
 func TestAFileThatGoesBetweenTheLookAndTheOpeningIsLookedUpAgainOnce(t *testing.T) {
-	o := diskOptions(t)
-	fs := &openFS{FS: o.FS}
-	o.FS = fs
-	l := tieredLog(t, o, 0, 700)
+	l, fs := watchedLog(t, 0, 700)
 	defer mustClose(t, l)
-	l.sealer = &sealer{fs: o.FS, dir: o.FS.PathJoin(o.Dir, segmentFolder), tree: ranges.NewEmptyRange(0), hurry: func() bool { return false }}
+	l.sealer = &sealer{fs: fs, dir: fs.PathJoin(l.opts.Dir, segmentFolder), tree: ranges.NewEmptyRange(0), hurry: func() bool { return false }}
 	want := readAll(t, l, 0)
 	sealed := 0
 	fs.before = func(path string) { // the sealer is faster, each time but for the newest file
@@ -79,11 +76,16 @@ func (f *openFile) Close() error {
 	return f.File.Close()
 }
 
-func TestAFileIsOpenForItsChunksAndNotLonger(t *testing.T) {
+// watchedLog is a tieredLog that notes which files are opened.
+func watchedLog(t *testing.T, sealed, hot int) (*Log, *openFS) {
 	o := diskOptions(t)
 	fs := &openFS{FS: o.FS}
 	o.FS = fs
-	l := tieredLog(t, o, 400, 300)
+	return tieredLog(t, o, sealed, hot), fs
+}
+
+func TestAFileIsOpenForItsChunksAndNotLonger(t *testing.T) {
+	l, fs := watchedLog(t, 400, 300)
 	defer mustClose(t, l)
 	before := fs.open.Load()
 	parts := len(*l.files.Load())

@@ -20,8 +20,7 @@ type listener struct {
 	mu     sync.Mutex
 	names  map[uint64][32]byte
 	last   uint64
-	left   map[string]uint64 // where an account last went inactive
-	whose  map[uint64]string // the account of each #commit and #sync
+	left   map[string]bool // the accounts that it saw become inactive
 	keep   bool
 	frames [][]byte // when keep is set
 	err    error    // a number that named two events, or that came twice
@@ -29,7 +28,7 @@ type listener struct {
 }
 
 func newListener(keep bool) *listener {
-	return &listener{names: map[uint64][32]byte{}, left: map[string]uint64{}, whose: map[uint64]string{}, keep: keep}
+	return &listener{names: map[uint64][32]byte{}, left: map[string]bool{}, keep: keep}
 }
 
 // follow reads from cursor on until ctx ends.
@@ -79,11 +78,8 @@ func (l *listener) add(frame []byte) {
 		l.err = errors.Join(l.err, fmt.Errorf("seq %d after %d", p.Seq, l.last))
 	}
 	l.names[p.Seq], l.last = sum, p.Seq
-	switch {
-	case p.Kind == "#commit" || p.Kind == "#sync":
-		l.whose[p.Seq] = p.DID
-	case bytes.Contains(frame, inactive):
-		l.left[p.DID] = p.Seq
+	if p.Kind == "#account" && bytes.Contains(frame, inactive) {
+		l.left[p.DID] = true
 	}
 	if l.keep {
 		l.frames = append(l.frames, frame)
@@ -118,21 +114,6 @@ func (l *listener) contains(other *listener) error {
 	return nil
 }
 
-// withoutWithheld is what l saw less what a stream behind the same relay may lack: a
-// commit or sync of an account that left afterwards. Whoever is behind when it leaves is
-// not sent what it did before, though it may be back soon.
-func (l *listener) withoutWithheld(got *listener) (rest *listener, withheld int) {
-	rest = newListener(false)
-	for seq, sum := range l.names {
-		if _, ok := got.names[seq]; !ok && l.left[l.whose[seq]] > seq {
-			withheld++
-			continue
-		}
-		rest.names[seq] = sum
-	}
-	return rest, withheld
-}
-
 // compared is what it saw against what the network sent.
 func (l *listener) compared(network *netsim.Network) netsim.Report {
 	c := netsim.NewComparison(network.Ledger())
@@ -145,14 +126,15 @@ func (l *listener) compared(network *netsim.Network) netsim.Report {
 }
 
 // pending is what the network sent and l must still get: what it misses, but for commits
-// and syncs of an account that left, when later events of the account came without them.
+// and syncs of an account that left, when later events of the account came without them:
+// whoever is behind when it leaves is not sent what it did before, though it may be back soon.
 func (l *listener) pending(network *netsim.Network) []netsim.Entry {
 	report := l.compared(network)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	withheld := map[int]bool{}
 	for _, e := range report.Overtaken {
-		withheld[e.Index] = l.left[e.DID] > 0 && (e.Kind == "#commit" || e.Kind == "#sync")
+		withheld[e.Index] = l.left[e.DID] && (e.Kind == "#commit" || e.Kind == "#sync")
 	}
 	return slices.DeleteFunc(report.Missing, func(e netsim.Entry) bool { return withheld[e.Index] })
 }
