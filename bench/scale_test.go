@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/cistern-archive/cistern/testing/await"
 )
 
 // tinyScale is a run that takes a moment.
@@ -104,13 +106,7 @@ func TestEveryProbeOfAStandstillIsLate(t *testing.T) {
 // eventually waits for a condition.
 func eventually(t *testing.T, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); !ok(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal("not within a minute")
-		}
-	}
+	await.Until(t, time.Minute, "a condition", ok)
 }
 
 func TestQuantilesAreOfTheWorst(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/cistern-archive/cistern/index/disposable"
+	"github.com/cistern-archive/cistern/testing/await"
 )
 
 // filesOf reads every file of an index.
@@ -149,18 +150,10 @@ func TestAFileThatIsMissingLeadsToANewIndex(t *testing.T) {
 	}
 }
 
-// await waits for a condition.
-func await(t *testing.T, what string, cond func() bool) {
+// until waits for a condition.
+func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(20 * time.Second); !cond(); {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
+	await.Until(t, 20*time.Second, what, cond)
 }
 
 func noSpace(only string) func(errorfs.Op) error {
@@ -180,7 +173,7 @@ func TestAFullDiskPausesTheIndexAndNothingIsLost(t *testing.T) {
 	run(t, x, rng, changes[:500])
 	fs.setFail(noSpace(".sst"))
 	_ = x.Persist(t.Context()) // one that is under way may have failed by now
-	await(t, "the failure to be seen", func() bool { return x.Err() != nil })
+	until(t, "the failure to be seen", func() bool { return x.Err() != nil })
 	if err := x.NewBatch().Commit(t.Context(), 600); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("a commit on a full disk: %v", err)
 	}
@@ -188,7 +181,7 @@ func TestAFullDiskPausesTheIndexAndNothingIsLost(t *testing.T) {
 		t.Errorf("while the disk is full: %v", err)
 	}
 	fs.setFail(nil)
-	await(t, "space to be noticed", func() bool { return x.Err() == nil })
+	until(t, "space to be noticed", func() bool { return x.Err() == nil })
 	run(t, x, rng, changes)
 	mustClose(t, x)
 	x = mustOpen(t, options(fs, 1000))
@@ -253,7 +246,7 @@ func TestAManifestThatCannotBeWrittenEndsTheIndexAndNothingElse(t *testing.T) {
 				return nil
 			})
 			_ = x.Persist(t.Context()) // one that is under way may have failed by now
-			await(t, "the failure to be seen", func() bool { return x.Err() != nil })
+			until(t, "the failure to be seen", func() bool { return x.Err() != nil })
 			if err := x.NewBatch().Commit(t.Context(), 600); err == nil {
 				t.Error("a dead index took a batch")
 			}
@@ -291,7 +284,7 @@ func TestAManifestWaitsForSpace(t *testing.T) {
 	}
 	must(t, b.Commit(t.Context(), 50))
 	must(t, x.Persist(t.Context()))
-	await(t, "the manifest to be refused", refused.Load)
+	until(t, "the manifest to be refused", refused.Load)
 	fs.setFail(nil)
 	run(t, x, rng, changes)
 	mustClose(t, x)

@@ -26,6 +26,7 @@ import (
 	"github.com/cistern-archive/cistern/internal/operator"
 	"github.com/cistern-archive/cistern/internal/signing"
 	"github.com/cistern-archive/cistern/segmentlog"
+	"github.com/cistern-archive/cistern/testing/await"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -35,15 +36,7 @@ const patience = 10 * time.Second
 
 func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(patience); !cond(); {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited %v for %s", patience, what)
-		}
-	}
+	await.Until(t, patience, what, cond)
 }
 
 // nobody is a log that takes nothing and a resolver that knows nobody.

@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/cistern-archive/cistern/index/disposable"
+	"github.com/cistern-archive/cistern/testing/await"
 )
 
 func TestAValueThatIsDamagedIsALookupAndNoMore(t *testing.T) {
@@ -94,7 +95,7 @@ func TestAFullDiskHoldsUpNobodyAndNothingOldIsBelievedAfterIt(t *testing.T) {
 	// changes.
 	filler := Identity{Key: keyFor(t, "k256"), Host: strings.Repeat("h", 200)}
 	r.store.put(plcDID(99), &filler)
-	await(t, "the disk to be full", func() bool {
+	until(t, "the disk to be full", func() bool {
 		r.store.flush(t.Context())
 		_ = r.store.db.Persist(t.Context()) // it fails
 		return r.store.db.Err() != nil
@@ -137,7 +138,7 @@ func TestAFullDiskHoldsUpNobodyAndNothingOldIsBelievedAfterIt(t *testing.T) {
 	}
 	disk.set(false)
 	clock.move(time.Minute)
-	await(t, "the store to be written again", func() bool {
+	until(t, "the store to be written again", func() bool {
 		return !r.store.flush(t.Context()) && r.store.db.Err() == nil && func() bool {
 			r.store.mu.Lock()
 			defer r.store.mu.Unlock()
@@ -158,18 +159,10 @@ func TestAFullDiskHoldsUpNobodyAndNothingOldIsBelievedAfterIt(t *testing.T) {
 	mustLookup(t, r, plcDID(0), true)
 }
 
-// await waits for a condition.
-func await(t *testing.T, what string, cond func() bool) {
+// until waits for a condition.
+func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(20 * time.Second); !cond(); {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
+	await.Until(t, 20*time.Second, what, cond)
 }
 
 func TestAPowerCutLosesTheLastSecondsOnly(t *testing.T) {

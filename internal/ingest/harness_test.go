@@ -22,6 +22,7 @@ import (
 	"github.com/cistern-archive/cistern/internal/netsim"
 	"github.com/cistern-archive/cistern/segmentlog"
 	"github.com/cistern-archive/cistern/segmentlog/dagcbor"
+	"github.com/cistern-archive/cistern/testing/await"
 )
 
 func TestMain(m *testing.M) {
@@ -193,15 +194,7 @@ func (r *rig) addUntrusted(url string) {
 // until waits for a condition.
 func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(patience); !cond(); {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited %v for %s", patience, what)
-		}
-	}
+	await.Until(t, patience, what, cond)
 }
 
 // caughtUp waits until every event of the network's hosts is decided.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/gorilla/websocket"
+
+	"github.com/cistern-archive/cistern/testing/await"
 )
 
 // online makes a network with listeners that the test closes.
@@ -177,13 +179,7 @@ func waitSent(t testing.TB, h *Host) {
 // waitFor polls a condition of another goroutine, for at most ten seconds.
 func waitFor(t testing.TB, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal("condition not reached in 10 s")
-		}
-	}
+	await.Until(t, 10*time.Second, "a condition", ok)
 }
 
 func TestHostKeepsItsBacklogOverARestart(t *testing.T) {

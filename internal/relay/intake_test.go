@@ -12,6 +12,7 @@ import (
 
 	"github.com/cistern-archive/cistern/internal/config"
 	"github.com/cistern-archive/cistern/internal/netsim"
+	"github.com/cistern-archive/cistern/testing/await"
 )
 
 // patience is when a test gives up; no claim depends on it.
@@ -19,15 +20,7 @@ const patience = 2 * time.Minute
 
 func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(patience); !cond(); {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited %v for %s", patience, what)
-		}
-	}
+	await.Until(t, patience, what, cond)
 }
 
 // stage is a simulated network and a relay that reads it.
